@@ -1,0 +1,42 @@
+//go:build !linux
+
+package netlinkss
+
+import (
+	"context"
+	"iter"
+	"net/netip"
+)
+
+// Config says where to dial.
+type Config struct{ Netns string }
+
+// Conn is a sock_diag socket; only Linux has them.
+type Conn struct{}
+
+// Dial returns [ErrNotSupported]: only Linux has sock_diag.
+func Dial(*Config) (*Conn, error) { return nil, opError("open netlink socket", ErrNotSupported) }
+
+// Close does nothing.
+func (*Conn) Close() error { return nil }
+
+// NetnsCookie returns [ErrNotSupported].
+func (*Conn) NetnsCookie() (uint64, error) { return 0, ErrNotSupported }
+
+// Dump yields [ErrNotSupported].
+func (*Conn) Dump(context.Context, Request) iter.Seq2[*Socket, error] {
+	return func(yield func(*Socket, error) bool) { yield(nil, ErrNotSupported) }
+}
+
+// Lookup returns [ErrNotSupported].
+func (*Conn) Lookup(context.Context, Request, Family, netip.AddrPort, netip.AddrPort, uint32, uint64) (*Socket, error) {
+	return nil, ErrNotSupported
+}
+
+// InNetns returns [ErrNotSupported] but for the caller's own namespace.
+func InNetns(path string, f func() error) error {
+	if path == "" {
+		return f()
+	}
+	return ErrNotSupported
+}

@@ -1,0 +1,88 @@
+package netlinkss
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+)
+
+// maxRecord bounds one message of a recorded dump; the kernel's own are under 1 KiB.
+const maxRecord = 64 << 10
+
+// Replay reads a recorded dump: netlink messages one behind the other, as `ss -D FILE` writes them,
+// with messages of type 18 or 20. A dump of both families is two dumps in a row, so NLMSG_DONE does
+// not end it: the end of the file does, with [ErrTruncated] if that is inside a record. The *Socket
+// is valid until the next step; a non-nil error ends the sequence.
+func Replay(r io.Reader) iter.Seq2[*Socket, error] {
+	return func(yield func(*Socket, error) bool) {
+		rp := replay{r: bufio.NewReaderSize(r, maxRecord)}
+		for {
+			s, err := rp.next()
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(nil, opError(fmt.Sprintf("replay at byte %d", rp.at), err))
+				return
+			}
+			if s != nil && !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
+type replay struct {
+	r    *bufio.Reader
+	at   int64
+	sock Socket
+}
+
+// next reads one message: nil, nil for one that is no socket.
+func (p *replay) next() (*Socket, error) {
+	head, err := p.r.Peek(sizeofNlmsghdr)
+	if len(head) == 0 && err == io.EOF {
+		return nil, io.EOF
+	}
+	if err != nil {
+		return nil, cutShort(err)
+	}
+	h := readHeader(head)
+	if h.size < sizeofNlmsghdr || h.size > maxRecord {
+		return nil, malformed("nlmsghdr: length %d, want %d to %d", native.Uint32(head), sizeofNlmsghdr, maxRecord)
+	}
+	msg, err := p.r.Peek(h.size)
+	if err != nil {
+		return nil, cutShort(err)
+	}
+	s, err := p.message(h, msg[sizeofNlmsghdr:])
+	if err != nil {
+		return nil, err
+	}
+	// The last record's padding may be missing.
+	n, _ := p.r.Discard(align4(h.size))
+	p.at += int64(n)
+	return s, nil
+}
+
+func (p *replay) message(h header, payload []byte) (*Socket, error) {
+	switch h.typ {
+	case msgTCPDiag, msgByFamily:
+		if err := Decode(payload, &p.sock); err != nil {
+			return nil, err
+		}
+		return &p.sock, nil
+	case msgError:
+		return nil, errnoOf(payload)
+	}
+	return nil, nil
+}
+
+func cutShort(err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrTruncated
+	}
+	return err
+}
