@@ -1,0 +1,43 @@
+package procfd
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// Protocol numbers (IPPROTO_…).
+const (
+	protocolTCP   = 6
+	protocolMPTCP = 262
+)
+
+// ErrOtherSocket: the descriptor is open on another socket than it was, or on none.
+var ErrOtherSocket = errors.New("descriptor is open on something else now")
+
+// Answer is what a socket says of itself. It is there for sockets that the kernel lists nowhere, too.
+type Answer struct {
+	Inode       uint64
+	Cookie      uint64
+	NetnsCookie uint64 // 0 before Linux 5.14
+	Domain      int    // AF_…
+	Protocol    int    // IPPROTO_…
+
+	Local netip.AddrPort
+	// Peer is from SO_PEERNAME, which tells the last peer of a dead socket, too. Not valid: never
+	// connected.
+	Peer netip.AddrPort
+
+	Info []byte // struct tcp_info, nil for other protocols
+
+	KeepAlive         bool
+	KeepAliveIdle     time.Duration
+	KeepAliveInterval time.Duration
+	KeepAliveCount    int
+	UserTimeout       time.Duration
+}
+
+// IsTCP reports whether the socket is one of TCP or MPTCP.
+func (a *Answer) IsTCP() bool {
+	return a.Protocol == protocolTCP || a.Protocol == protocolMPTCP
+}

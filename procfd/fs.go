@@ -1,0 +1,209 @@
+package procfd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// ErrGone: no such process, or it ended while it was read.
+var ErrGone = errors.New("no such process")
+
+// FS is a mounted proc filesystem.
+type FS struct {
+	root string
+	proc procfs.FS
+}
+
+// New opens the proc filesystem at root, /proc as a rule.
+func New(root string) (*FS, error) {
+	proc, err := procfs.NewFS(root)
+	if err != nil {
+		return nil, fmt.Errorf("open proc filesystem: %w", err)
+	}
+	return &FS{root: root, proc: proc}, nil
+}
+
+// Path is the path of a file of a process.
+func (f *FS) Path(pid int, elem ...string) string {
+	return filepath.Join(append([]string{f.root, strconv.Itoa(pid)}, elem...)...)
+}
+
+// NetPath is the path of a file of the network namespace of pid, or of the reader's when pid is 0.
+func (f *FS) NetPath(pid int, name string) string {
+	if pid == 0 {
+		return filepath.Join(f.root, "net", name)
+	}
+	return f.Path(pid, "net", name)
+}
+
+// PIDs lists the processes that can be seen, in the order of their numbers.
+func (f *FS) PIDs() ([]int, error) {
+	entries, err := os.ReadDir(f.root)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var pids []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid > 0 {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// Host is the machine, as far as a report needs it.
+type Host struct {
+	Name   string
+	Kernel string
+	Uptime time.Duration // 0 when it could not be read; includes time asleep
+}
+
+// Host reads the machine's name, kernel release and uptime. What cannot be read stays zero.
+func (f *FS) Host() Host {
+	return Host{
+		Name:   f.line("sys", "kernel", "hostname"),
+		Kernel: f.line("sys", "kernel", "osrelease"),
+		Uptime: f.uptime(),
+	}
+}
+
+func (f *FS) line(elem ...string) string {
+	b, err := os.ReadFile(filepath.Join(append([]string{f.root}, elem...)...))
+	if err != nil {
+		return ""
+	}
+	return string(bytes.TrimSpace(b))
+}
+
+// uptime reads the first number of /proc/uptime: seconds since boot, to a hundredth.
+func (f *FS) uptime() time.Duration {
+	first, _, _ := strings.Cut(f.line("uptime"), " ")
+	seconds, err := strconv.ParseFloat(first, 64)
+	if err != nil || seconds < 0 || seconds > 1e10 {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
+}
+
+// NetSysctls are the settings of a network namespace that bear on leaks. Zero: could not be read.
+type NetSysctls struct {
+	KeepaliveTime      time.Duration // net.ipv4.tcp_keepalive_time
+	PortLow, PortHigh  int           // net.ipv4.ip_local_port_range
+	MaxOrphans         int           // net.ipv4.tcp_max_orphans
+	MaxTimeWaitBuckets int           // net.ipv4.tcp_max_tw_buckets
+}
+
+// NetSysctls reads the settings of the network namespace of the calling thread: /proc/sys/net shows
+// the reader's own, whoever's /proc/PID it stands beside.
+func (f *FS) NetSysctls() NetSysctls {
+	var s NetSysctls
+	s.KeepaliveTime = time.Duration(f.sysctl("net.ipv4.tcp_keepalive_time", 0)) * time.Second
+	s.PortLow = f.sysctl("net.ipv4.ip_local_port_range", 0)
+	s.PortHigh = f.sysctl("net.ipv4.ip_local_port_range", 1)
+	s.MaxOrphans = f.sysctl("net.ipv4.tcp_max_orphans", 0)
+	s.MaxTimeWaitBuckets = f.sysctl("net.ipv4.tcp_max_tw_buckets", 0)
+	return s
+}
+
+func (f *FS) sysctl(name string, i int) int {
+	v, err := f.proc.SysctlInts(name)
+	if err != nil || i >= len(v) || v[i] < 0 {
+		return 0
+	}
+	return v[i]
+}
+
+// Sockstat is the TCP line of /proc/net/sockstat and sockstat6. -1: not told.
+type Sockstat struct {
+	InUse  int // this namespace, IPv4
+	InUse6 int // this namespace, IPv6
+	Orphan int // this namespace
+	TW     int // this namespace
+	Alloc  int // every namespace of the host, dark sockets included
+}
+
+// Sockstat reads the counters of the network namespace of pid, or of the reader's when pid is 0.
+func (f *FS) Sockstat(pid int) (Sockstat, error) {
+	s := Sockstat{InUse: -1, InUse6: -1, Orphan: -1, TW: -1, Alloc: -1}
+	proc := f.proc
+	if pid != 0 {
+		var err error
+		// The library reads ROOT/net/…; a process's own directory is such a root.
+		if proc, err = procfs.NewFS(f.Path(pid)); err != nil {
+			return s, fmt.Errorf("read sockstat: %w", err)
+		}
+	}
+	v4, err := proc.NetSockstat()
+	if err != nil {
+		return s, fmt.Errorf("read sockstat: %w", err)
+	}
+	for _, p := range v4.Protocols {
+		if p.Protocol == "TCP" {
+			s.InUse, s.Orphan, s.TW, s.Alloc = p.InUse, orUnknown(p.Orphan), orUnknown(p.TW), orUnknown(p.Alloc)
+		}
+	}
+	if v6, err := proc.NetSockstat6(); err == nil {
+		for _, p := range v6.Protocols {
+			if p.Protocol == "TCP6" {
+				s.InUse6 = p.InUse
+			}
+		}
+	}
+	return s, nil
+}
+
+func orUnknown(n *int) int {
+	if n == nil {
+		return -1
+	}
+	return *n
+}
+
+// Names are what a process calls itself and its executable, "" for what may not be read.
+func (f *FS) Names(pid int) (comm, exe string) {
+	proc, err := f.proc.Proc(pid)
+	if err != nil {
+		return "", ""
+	}
+	comm, _ = proc.Comm()
+	exe, _ = proc.Executable()
+	return comm, strings.TrimSuffix(exe, " (deleted)")
+}
+
+// Holders finds the processes that have a descriptor on one of the sockets with these inodes. missing is how
+// many of them nobody was seen to hold, denied how many processes could not be read.
+func (f *FS) Holders(inodes map[uint64]bool) (pids []int, missing, denied int, err error) {
+	all, err := f.PIDs()
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	found := map[uint64]bool{}
+	for _, pid := range all {
+		holds, unread := false, false
+		walkErr := walkFDs(f.Path(pid, "fd"), func(_ int, target []byte, err error) {
+			if isDenied(err) {
+				unread = true
+				return
+			}
+			if inode, ok := socketInode(target); err == nil && ok && inodes[inode] {
+				holds = true
+				found[inode] = true
+			}
+		})
+		if unread || isDenied(walkErr) {
+			denied++
+		}
+		if holds {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, len(inodes) - len(found), denied, nil
+}

@@ -1,0 +1,189 @@
+package procfd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// userHZ is the unit of start times in /proc/PID/stat, the same on every architecture.
+const userHZ = 100
+
+// Process is a process and what it holds open. Its identity is PID and Start together: numbers are
+// used again.
+type Process struct {
+	PID   int
+	Start uint64 // ticks of 10 ms since boot
+
+	Name    string   // comm, at most 15 bytes, chosen by the process itself
+	Exe     string   // target of /proc/PID/exe, "" when it may not be read
+	Args    []string // argv, written by the process itself
+	Runtime string   // node, go, java, python, …, "" when it is not recognised
+	UID     uint32   // effective
+	Uptime  time.Duration
+	Cgroup  string
+	RSS     uint64 // bytes
+	Threads int
+	State   byte // of the thread group leader, as in /proc/PID/stat
+
+	// Netns is the inode of the network namespace, 0 when it may not be read.
+	Netns uint64
+
+	Open      int // open descriptors, -1 when they may not be counted
+	SoftLimit uint64
+	ByKind    [NumKinds]int
+	Sockets   []SocketFD // by descriptor
+	// FDTask is the thread through which the descriptors were read: PID, but for a leader that has exited.
+	FDTask int
+
+	Gaps []Gap
+}
+
+// NoLimit is the soft limit of a process that has none.
+const NoLimit = ^uint64(0)
+
+// SocketFD is a descriptor that is open on a socket of any kind.
+type SocketFD struct {
+	FD    int
+	Inode uint64
+}
+
+// Gap is something of a process that could not be read.
+type Gap struct {
+	What  string // "descriptors", "network namespace", …
+	Count int    // how many of them; 0 when that is not known
+	Err   error
+}
+
+// Denied reports whether more privilege would have closed the gap.
+func (g Gap) Denied() bool { return errors.Is(g.Err, fs.ErrPermission) }
+
+// Process reads one process. The error wraps [ErrGone] when there is none, or when it ended
+// meanwhile.
+func (f *FS) Process(pid int) (*Process, error) {
+	proc, err := f.proc.Proc(pid)
+	if err != nil {
+		return nil, gone(pid, err)
+	}
+	stat, err := proc.Stat()
+	if err != nil {
+		return nil, gone(pid, err)
+	}
+	p := &Process{
+		PID: pid, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
+		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid,
+	}
+	if up := f.uptime(); up > 0 {
+		p.Uptime = max(up-time.Duration(p.Start)*(time.Second/userHZ), 0)
+	}
+	p.identify(f, proc)
+	p.limits(proc)
+	if err := f.descriptors(p); err != nil {
+		return nil, gone(pid, err)
+	}
+	// Was it one process from the first read to the last?
+	if again, err := proc.Stat(); err != nil || again.Starttime != p.Start {
+		return nil, gone(pid, ErrGone)
+	}
+	return p, nil
+}
+
+// SameProcess reports whether pid is still the process that p was read from.
+func (f *FS) SameProcess(p *Process) bool {
+	proc, err := f.proc.Proc(p.PID)
+	if err != nil {
+		return false
+	}
+	stat, err := proc.Stat()
+	return err == nil && stat.Starttime == p.Start
+}
+
+func gone(pid int, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, ErrGone) {
+		return fmt.Errorf("process %d: %w", pid, ErrGone)
+	}
+	return fmt.Errorf("process %d: %w", pid, err)
+}
+
+func (p *Process) identify(f *FS, proc procfs.Proc) {
+	p.Args, _ = proc.CmdLine()
+	var err error
+	if p.Exe, err = proc.Executable(); err != nil {
+		p.gap("executable", 0, err)
+	}
+	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
+	p.Runtime = recognise(p, f.Path(p.PID, "exe"))
+	if status, err := proc.NewStatus(); err == nil {
+		p.UID = uint32(status.UIDs[1])
+	} else {
+		p.gap("status", 0, err)
+	}
+	p.Cgroup = cgroupPath(proc)
+	if p.Netns, err = netnsInode(f.Path(p.PID, "ns", "net")); err != nil {
+		p.gap("network namespace", 0, err)
+	}
+}
+
+// cgroupPath prefers the unified hierarchy, and of the old ones the one that systemd keeps.
+func cgroupPath(proc procfs.Proc) string {
+	groups, err := proc.Cgroups()
+	if err != nil {
+		return ""
+	}
+	path := ""
+	for _, g := range groups {
+		if g.HierarchyID == 0 {
+			return g.Path
+		}
+		for _, c := range g.Controllers {
+			if c == "name=systemd" {
+				path = g.Path
+			}
+		}
+	}
+	return path
+}
+
+// netnsInode reads a link of the form net:[N].
+func netnsInode(path string) (uint64, error) {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return 0, err
+	}
+	digits, ok := strings.CutPrefix(target, "net:[")
+	digits, ok2 := strings.CutSuffix(digits, "]")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if !ok || !ok2 || err != nil {
+		return 0, fmt.Errorf("network namespace link %q", target)
+	}
+	return n, nil
+}
+
+// Netns is the inode of the reader's own network namespace, 0 when it may not be read.
+func (f *FS) Netns() uint64 {
+	n, err := netnsInode(f.root + "/self/ns/net")
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func (p *Process) limits(proc procfs.Proc) {
+	l, err := proc.Limits()
+	if err != nil {
+		p.gap("limits", 0, err)
+		return
+	}
+	p.SoftLimit = l.OpenFiles
+}
+
+func (p *Process) gap(what string, count int, err error) {
+	p.Gaps = append(p.Gaps, Gap{What: what, Count: count, Err: err})
+}

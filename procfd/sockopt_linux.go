@@ -1,0 +1,166 @@
+package procfd
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Asker borrows descriptors of one process. Needs what ptrace(2) calls attach: the same user and a
+// dumpable process, or CAP_SYS_PTRACE.
+type Asker struct {
+	pidfd int
+}
+
+// Ask opens a pidfd of the process (Linux 5.6 to borrow through it).
+func (f *FS) Ask(p *Process) (*Asker, error) {
+	flags := 0
+	if p.FDTask != p.PID {
+		flags = unix.PIDFD_THREAD // Linux 6.9
+	}
+	fd, err := unix.PidfdOpen(p.FDTask, flags)
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_open: %w", err)
+	}
+	if !f.SameProcess(p) {
+		unix.Close(fd)
+		return nil, fmt.Errorf("process %d: %w", p.PID, ErrGone)
+	}
+	return &Asker{pidfd: fd}, nil
+}
+
+// Close gives the pidfd back.
+func (a *Asker) Close() error { return unix.Close(a.pidfd) }
+
+// Socket reads the socket behind a descriptor. While the copy is held the owner's close(2) would send
+// no FIN, so it is given back before this returns. SO_ERROR is never read: reading it takes the error
+// away from its owner.
+func (a *Asker) Socket(s SocketFD) (*Answer, error) {
+	fd, err := unix.PidfdGetfd(a.pidfd, s.FD, 0)
+	if err != nil {
+		if errors.Is(err, unix.EBADF) {
+			return nil, ErrOtherSocket
+		}
+		return nil, fmt.Errorf("pidfd_getfd: %w", err)
+	}
+	defer unix.Close(fd)
+	return read(fd, s.Inode)
+}
+
+func read(fd int, inode uint64) (*Answer, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("fstat: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Ino != inode {
+		return nil, ErrOtherSocket
+	}
+	a := &Answer{Inode: st.Ino}
+	var err error
+	if a.Domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+		return nil, fmt.Errorf("getsockopt: %w", err)
+	}
+	a.Protocol, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	a.Cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	a.NetnsCookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if !a.IsTCP() {
+		return a, nil
+	}
+	a.addresses(fd)
+	a.options(fd)
+	a.Info = tcpInfo(fd)
+	return a, nil
+}
+
+func (a *Answer) addresses(fd int) {
+	if sa, err := unix.Getsockname(fd); err == nil {
+		a.Local = addrPort(sa)
+	}
+	// The length must be exact; golang.org/x/sys has no call for it.
+	size := uint32(unix.SizeofSockaddrInet4)
+	if a.Domain == unix.AF_INET6 {
+		size = unix.SizeofSockaddrInet6
+	}
+	var raw [unix.SizeofSockaddrInet6]byte
+	if getsockopt(fd, unix.SOL_SOCKET, unix.SO_PEERNAME, raw[:], &size) != nil {
+		return
+	}
+	port := uint16(raw[2])<<8 | uint16(raw[3])
+	if a.Domain == unix.AF_INET6 {
+		a.Peer = netip.AddrPortFrom(netip.AddrFrom16([16]byte(raw[8:24])), port)
+	} else {
+		a.Peer = netip.AddrPortFrom(netip.AddrFrom4([4]byte(raw[4:8])), port)
+	}
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch v := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(v.Addr), uint16(v.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(v.Addr), uint16(v.Port))
+	}
+	return netip.AddrPort{}
+}
+
+func (a *Answer) options(fd int) {
+	on, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE)
+	a.KeepAlive = on != 0
+	idle, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+	a.KeepAliveIdle = time.Duration(idle) * time.Second
+	interval, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)
+	a.KeepAliveInterval = time.Duration(interval) * time.Second
+	a.KeepAliveCount, _ = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
+	user, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+	a.UserTimeout = time.Duration(user) * time.Millisecond
+}
+
+func tcpInfo(fd int) []byte {
+	b := make([]byte, 512)
+	size := uint32(len(b))
+	if getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, b, &size) != nil {
+		return nil
+	}
+	return b[:size]
+}
+
+func getsockopt(fd, level, name int, b []byte, size *uint32) error {
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(level), uintptr(name),
+		uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(size)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// Protocol is the kernel's name of a socket's protocol, TCP, TCPv6, MPTCP, UDP, UNIX-STREAM, …, from
+// the extended attribute of its descriptor. It works on sockets that are listed nowhere.
+func (f *FS) Protocol(p *Process, fd int) (string, error) {
+	var b [64]byte
+	path := f.fdPath(p, fd)
+	n, err := unix.Getxattr(path, "system.sockprotoname", b[:])
+	if err != nil {
+		return "", &os.PathError{Op: "getxattr", Path: path, Err: err}
+	}
+	for n > 0 && b[n-1] == 0 {
+		n--
+	}
+	return string(b[:n]), nil
+}
+
+// FirstLookedAt is the date of a descriptor's entry in /proc. It is not the date of the socket: the
+// kernel makes the entry when anybody first looks at that number, keeps it when the number is used
+// again, and makes a new one when memory is short.
+func (f *FS) FirstLookedAt(p *Process, fd int) (time.Time, error) {
+	var st unix.Stat_t
+	path := f.fdPath(p, fd)
+	if err := unix.Lstat(path, &st); err != nil {
+		return time.Time{}, &os.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return time.Unix(st.Ctim.Unix()), nil
+}

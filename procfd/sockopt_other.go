@@ -1,0 +1,28 @@
+//go:build !linux
+
+package procfd
+
+import (
+	"errors"
+	"time"
+)
+
+var errLinuxOnly = errors.New("Linux only")
+
+// Asker borrows descriptors of one process; only Linux can.
+type Asker struct{}
+
+// Ask is refused.
+func (f *FS) Ask(*Process) (*Asker, error) { return nil, errLinuxOnly }
+
+// Close does nothing.
+func (*Asker) Close() error { return nil }
+
+// Socket is refused.
+func (*Asker) Socket(SocketFD) (*Answer, error) { return nil, errLinuxOnly }
+
+// Protocol is refused.
+func (f *FS) Protocol(*Process, int) (string, error) { return "", errLinuxOnly }
+
+// FirstLookedAt is refused.
+func (f *FS) FirstLookedAt(*Process, int) (time.Time, error) { return time.Time{}, errLinuxOnly }

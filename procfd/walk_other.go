@@ -1,0 +1,24 @@
+//go:build !linux
+
+package procfd
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// walkFDs reads a recorded tree; only Linux has a live one.
+func walkFDs(dir string, f func(fd int, target []byte, err error)) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			target, err := os.Readlink(filepath.Join(dir, e.Name()))
+			f(fd, []byte(target), err)
+		}
+	}
+	return nil
+}
