@@ -1,0 +1,113 @@
+package diag
+
+import (
+	"time"
+
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// History is the looks that were taken, the oldest first. The last is judged; the earlier ones prove
+// what one look cannot.
+type History struct {
+	looks []*look
+}
+
+// look is a snapshot with its sockets by what identifies them.
+type look struct {
+	*Snapshot
+	held map[uint64]*HeldSocket  // by cookie
+	dark map[darkKey]*DarkSocket // by process and inode
+}
+
+type darkKey struct {
+	pid   int
+	start uint64
+	fd    int
+	inode uint64
+}
+
+// Add appends a look. It must be younger than those before it.
+func (h *History) Add(s *Snapshot) {
+	l := &look{Snapshot: s, held: map[uint64]*HeldSocket{}, dark: map[darkKey]*DarkSocket{}}
+	for _, space := range s.Spaces {
+		for _, p := range space.Procs {
+			for i := range p.Held {
+				// Only the states whose length one look may not prove.
+				if c := p.Held[i].Cookie; c != 0 && p.Held[i].State == netlinkss.CloseWait {
+					l.held[c] = &p.Held[i]
+				}
+			}
+			for i := range p.Dark {
+				d := &p.Dark[i]
+				l.dark[darkKey{p.PID, p.Start, d.FD, d.Inode}] = d
+			}
+		}
+	}
+	h.looks = append(h.looks, l)
+}
+
+// Last is the youngest look, nil before the first.
+func (h *History) Last() *Snapshot {
+	if len(h.looks) == 0 {
+		return nil
+	}
+	return h.looks[len(h.looks)-1].Snapshot
+}
+
+// earlier walks the looks before the last, from the youngest to the oldest, while f returns true.
+func (h *History) earlier(f func(*look) bool) {
+	for i := len(h.looks) - 2; i >= 0; i-- {
+		if !f(h.looks[i]) {
+			return
+		}
+	}
+}
+
+// Held is the lower bound of the time that s has been in its state, by the last look's clock or by
+// what an earlier look proved already plus the time since. uptime is the host's.
+func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
+	best := Held(&s.Socket, uptime)
+	now := h.Last().At
+	h.earlier(func(l *look) bool {
+		was, ok := l.held[s.Cookie]
+		if !ok || was.State != s.State {
+			return false
+		}
+		then := Held(&was.Socket, uptime)
+		if since := now.Sub(l.At); then.D+since > best.D {
+			best = Span{D: then.D + since, Source: "two looks at the same cookie"}
+		}
+		return true
+	})
+	return best
+}
+
+// Moved reports whether payload went either way between the earlier looks and the last one.
+func (h *History) Moved(s *HeldSocket) bool {
+	moved := false
+	h.earlier(func(l *look) bool {
+		was, ok := l.held[s.Cookie]
+		if ok {
+			moved = was.Info.BytesAcked != s.Info.BytesAcked || was.Info.BytesReceived != s.Info.BytesReceived ||
+				was.Info.BytesSent != s.Info.BytesSent || was.RecvQ != s.RecvQ
+		}
+		return ok && !moved
+	})
+	return moved
+}
+
+// Dark is how long the descriptor is proven to have been dark: the time between the first look that
+// saw it so, on the same socket, and the last. Zero and not known after one look.
+func (h *History) Dark(p *Proc, d *DarkSocket) Span {
+	key := darkKey{p.PID, p.Start, d.FD, d.Inode}
+	var span Span
+	now := h.Last().At
+	h.earlier(func(l *look) bool {
+		if _, ok := l.dark[key]; !ok {
+			return false
+		}
+		span = Span{D: now.Sub(l.At), Source: "two looks at the same inode"}
+		return true
+	})
+	return span
+}

@@ -1,0 +1,184 @@
+package diag
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Rule is one thing that can be wrong with a process's sockets.
+type Rule struct {
+	Name     string
+	Title    string   // one line
+	Severity Severity // the worst that it gives
+	Doc      Doc
+	Check    func(*Pass)
+}
+
+// Doc is what `sockleak rules RULE` shows.
+type Doc struct {
+	Means    string // what it means when the rule holds
+	Proof    string // what proves it, with the kernel's fields
+	Imitates string // what looks like it and is not, and how that is told apart
+	Todo     string // what to do, whatever the program is written in
+	// Advice is one imperative sentence per runtime; the key "" is for all others.
+	Advice map[string]string
+}
+
+// Rules lists every rule, the worst first.
+func Rules() []*Rule {
+	return []*Rule{idleNoKeepalive, closeWait, closedFD, fdLimit, timeWait}
+}
+
+// RuleNamed is the rule of that name, nil for none.
+func RuleNamed(name string) *Rule {
+	for _, r := range Rules() {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// Thresholds are what a rule measures against.
+type Thresholds struct {
+	// Idle is for idle-no-keepalive; 0: the tcp_keepalive_time of the process's namespace.
+	Idle time.Duration
+	// Grace is how long a state may last that the other side has ended.
+	Grace time.Duration
+	// Settle is how long a second look waits; the grace when that is shorter. 0: no second look.
+	Settle time.Duration
+}
+
+// The thresholds that hold unless a user says otherwise.
+const (
+	DefaultGrace  = 60 * time.Second
+	DefaultSettle = 3 * time.Second
+	// DefaultKeepaliveTime is the kernel's own tcp_keepalive_time, for where it cannot be read.
+	DefaultKeepaliveTime = 7200 * time.Second
+)
+
+// IdleIn is the idle threshold in a namespace, and its source.
+func (t Thresholds) IdleIn(s *Space) (time.Duration, string) {
+	switch {
+	case t.Idle > 0:
+		return t.Idle, "--idle"
+	case s.Sysctls.KeepaliveTime > 0:
+		return s.Sysctls.KeepaliveTime, "net.ipv4.tcp_keepalive_time"
+	}
+	return DefaultKeepaliveTime, "the kernel's default tcp_keepalive_time"
+}
+
+// Wait is how long to wait between two looks; 0 for not at all.
+func (t Thresholds) Wait() time.Duration { return min(t.Settle, t.Grace) }
+
+// Pass is one rule at work on one process.
+type Pass struct {
+	Rule       *Rule
+	Proc       *Proc
+	History    *History
+	Thresholds Thresholds
+	Uptime     time.Duration // of the host
+
+	findings *[]*Finding
+}
+
+// Report adds a finding. Rule, process and advice are filled in where the rule left them empty.
+func (p *Pass) Report(f *Finding) {
+	f.Rule = p.Rule.Name
+	f.Proc = p.Proc
+	if f.Advice == "" {
+		f.Advice = p.Advice()
+	}
+	*p.findings = append(*p.findings, f)
+}
+
+// Advice is the rule's advice in the words of the process's own runtime.
+func (p *Pass) Advice() string {
+	if a, ok := p.Rule.Doc.Advice[p.Proc.Runtime]; ok {
+		return a
+	}
+	return p.Rule.Doc.Advice[""]
+}
+
+// Result is a diagnosis.
+type Result struct {
+	Snapshot   *Snapshot
+	Thresholds Thresholds
+	Looks      int
+	Took       time.Duration // set by the caller, who has the clock
+	Findings   []*Finding
+	Gaps       []Gap
+}
+
+// Check runs the rules over the last look of h. The order of the findings is total: the worst
+// severity first, then the rules' order, the largest number of sockets, the process, the peer.
+func Check(h *History, t Thresholds, rules []*Rule) *Result {
+	last := h.Last()
+	r := &Result{Snapshot: last, Thresholds: t, Looks: len(h.looks), Gaps: slices.Clone(last.Gaps)}
+	order := map[string]int{}
+	for i, rule := range rules {
+		order[rule.Name] = i
+	}
+	for _, space := range last.Spaces {
+		r.Gaps = append(r.Gaps, space.Gaps...)
+		for _, proc := range space.Procs {
+			r.Gaps = append(r.Gaps, proc.Gaps...)
+			for _, rule := range rules {
+				rule.Check(&Pass{Rule: rule, Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime, findings: &r.Findings})
+			}
+		}
+	}
+	slices.SortStableFunc(r.Findings, func(a, b *Finding) int {
+		return cmp.Or(
+			cmp.Compare(b.Severity, a.Severity),
+			cmp.Compare(order[a.Rule], order[b.Rule]),
+			cmp.Compare(b.Sockets, a.Sockets),
+			cmp.Compare(a.Proc.PID, b.Proc.PID),
+			cmp.Compare(a.Peer, b.Peer),
+			cmp.Compare(a.LocalPort, b.LocalPort),
+		)
+	})
+	return r
+}
+
+// Worst is the highest severity found; ok is false when nothing was.
+func (r *Result) Worst() (s Severity, ok bool) {
+	for _, f := range r.Findings {
+		s, ok = max(s, f.Severity), true
+	}
+	return s, ok
+}
+
+// Partial reports whether something could not be seen that may hide a leak.
+func (r *Result) Partial() bool {
+	return slices.ContainsFunc(r.Gaps, func(g Gap) bool { return !g.Minor })
+}
+
+// Procs lists the processes of the result, namespace by namespace.
+func (r *Result) Procs() []*Proc {
+	var list []*Proc
+	for _, s := range r.Snapshot.Spaces {
+		list = append(list, s.Procs...)
+	}
+	return list
+}
+
+// Unsettled reports whether a second look would prove what the looks so far leave open: a descriptor
+// that is dark now may be about to connect or to be closed, and a CLOSE-WAIT whose only clock is kept
+// young by answers to keepalive probes may be old.
+func Unsettled(h *History, t Thresholds) bool {
+	for _, space := range h.Last().Spaces {
+		for _, p := range space.Procs {
+			if len(p.Dark) > 0 {
+				return true
+			}
+			for i := range p.Held {
+				if maskedCloseWait(&p.Held[i], t, h.Last().Host.Uptime) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package diag
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+)
+
+var closedFD = &Rule{
+	Name:     "closed-fd",
+	Title:    "descriptors on TCP sockets that are closed already, or never were connected",
+	Severity: Leak,
+	Doc: Doc{
+		Means: "The descriptor is open and its TCP socket is in no table of the kernel: ss, netstat and /proc/net/tcp do not show it. Either it was never connected, " +
+			"or the connection is dead (reset, timed out, aborted) and the process did not close the descriptor. Only close frees it.",
+		Proof: "The descriptor's inode is in no dump of its namespace; the socket itself, asked through a pidfd, says TCP_INFO state CLOSE; " +
+			"SO_PEERNAME tells the last peer of a dead one. It was so in two looks at the same inode.",
+		Imitates: "A socket of another kind (UDP, unix) has another protocol name. A socket of another network namespace is alive there. A socket between socket() and connect() " +
+			"is gone at the second look. A socket that is bound and waits is in the kernel's bind table. A dump under load can pass a living socket over: it is asked and looked up.",
+		Todo: "Close the descriptor when connect fails, and when read or write reports an error.",
+		Advice: map[string]string{
+			"":       "Close the descriptor after every failed connect and every error of read or write.",
+			"node":   "Add an 'error' handler that calls socket.destroy(), and destroy the other socket of a pipe in its 'close' handler.",
+			"go":     "Call conn.Close() after an error of Read or Write as well: an error does not close the connection.",
+			"java":   "Close the Socket or SocketChannel in a finally block or with try-with-resources: an IOException does not close it.",
+			"python": "Close the socket in a finally block or use `with`: an exception keeps it open while a traceback or a list refers to it.",
+			"ruby":   "Close the socket in an ensure block.",
+			"php":    "Call socket_close or fclose after every error.",
+		},
+	},
+	Check: checkClosedFD,
+}
+
+func checkClosedFD(p *Pass) {
+	var proved, likely []*DarkSocket
+	for i := range p.Proc.Dark {
+		d := &p.Proc.Dark[i]
+		twice := p.History.Dark(p.Proc, d).Known()
+		switch {
+		case twice && d.Alive != AliveUnknown:
+			proved = append(proved, d)
+		case twice || p.Thresholds.Wait() == 0:
+			likely = append(likely, d)
+		}
+		// What only the second of two looks showed is in the making, or on its way out.
+	}
+	for _, g := range groupByPeer(proved, darkKeyOf) {
+		p.Report(darkFinding(p, g, Leak))
+	}
+	for _, g := range groupByPeer(likely, darkKeyOf) {
+		p.Report(darkFinding(p, g, Risk))
+	}
+}
+
+// darkKeyOf groups the dead by their last peer as the living are: by address where the process had accepted
+// the connection.
+func darkKeyOf(d *DarkSocket) peerKey {
+	if d.Alive != Dead || !d.Peer.IsValid() {
+		return peerKey{}
+	}
+	return keyTo(d.Direction, d.Peer, d.Local.Port())
+}
+
+func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding {
+	f := &Finding{
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Why: "The kernel has no use for the socket any more and lists it nowhere, but an open descriptor keeps it in memory until it is closed.",
+	}
+	dead, unknown := 0, 0
+	var seen Span
+	for _, d := range g.items {
+		s := darkSample(d)
+		s.Held = p.History.Dark(p.Proc, d)
+		f.Samples = append(f.Samples, s)
+		switch d.Alive {
+		case Dead:
+			dead++
+		case AliveUnknown:
+			unknown++
+		}
+		if s.Held.D > seen.D {
+			seen = s.Held
+		}
+	}
+	f.Message = fmt.Sprintf("%s holds %s on TCP sockets that are %s", Subject(p.Proc.Process),
+		count(len(g.items), "descriptor", "descriptors"), fateOf(g, dead, unknown))
+	f.Evidence = []Evidence{
+		{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"},
+		{"dead", strconv.Itoa(dead), "TCP_INFO through a pidfd: state CLOSE after segments came in, or a last peer in SO_PEERNAME"},
+		{"never connected", strconv.Itoa(len(g.items) - dead - unknown), "TCP_INFO through a pidfd: state CLOSE, no segment ever came in"},
+	}
+	if unknown > 0 {
+		f.Evidence = append(f.Evidence, Evidence{"not asked", strconv.Itoa(unknown), "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"})
+	}
+	if seen.Known() {
+		f.Message += ", for " + seen.String()
+		f.Evidence = append(f.Evidence, Evidence{"dark", seen.String(), seen.Source})
+	} else {
+		f.Message += "; seen in one look, so it may be about to connect or to be closed"
+	}
+	return f
+}
+
+func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
+	never := len(g.items) - dead - unknown
+	switch {
+	case unknown == len(g.items):
+		return "in no table of its network namespace (the sockets could not be asked, so they may be alive in another)"
+	case never == len(g.items):
+		return "not connected and never were"
+	case g.addr != (netip.Addr{}):
+		return "dead, the connection was " + g.towards()
+	case dead == len(g.items):
+		return "dead"
+	}
+	return fmt.Sprintf("closed (%d dead, %d never connected, %d not asked)", dead, never, unknown)
+}

@@ -1,0 +1,51 @@
+package diag
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// fdLimitPercent is the share of the soft limit from which the rule holds.
+const fdLimitPercent = 80
+
+var fdLimit = &Rule{
+	Name:     "fd-limit",
+	Title:    "open descriptors near the soft limit",
+	Severity: Risk,
+	Doc: Doc{
+		Means: "The process has used up 80 % or more of the descriptors that it may open (RLIMIT_NOFILE, soft). At the limit every open, socket and accept fails with EMFILE; " +
+			"a server that does not handle that spins or stops accepting.",
+		Proof:    "The number of entries in /proc/PID/fd against the soft limit in /proc/PID/limits.",
+		Imitates: "A server that is sized for many connections may be near its limit in health. The rule says so as a risk and not as a leak; the other rules say what leaks.",
+		Todo:     "Find what leaks first, and raise the soft limit as the second step.",
+		Advice: map[string]string{
+			"": "Mend the leak first if there is one; then raise the soft limit (LimitNOFILE= in the unit, ulimit -n in a shell, --ulimit nofile= for a container).",
+		},
+	},
+	Check: checkFDLimit,
+}
+
+func checkFDLimit(p *Pass) {
+	open, limit := p.Proc.Open, p.Proc.SoftLimit
+	if open < 0 || limit == 0 || limit == procfd.NoLimit || uint64(open)*100 < limit*fdLimitPercent {
+		return
+	}
+	percent := uint64(open) * 100 / limit
+	sockets := p.Proc.ByKind[procfd.KindSocket]
+	p.Report(&Finding{
+		Severity: Risk,
+		Sockets:  sockets,
+		Message: fmt.Sprintf("%s has %d of its %d descriptors open (%d %%), %d of them sockets",
+			Subject(p.Proc.Process), open, limit, percent, sockets),
+		Why: "The kernel refuses every further descriptor at the soft limit with EMFILE.",
+		Evidence: []Evidence{
+			{"open descriptors", strconv.Itoa(open), "/proc/PID/fd"},
+			{"soft limit", strconv.FormatUint(limit, 10), "/proc/PID/limits"},
+			{"share", fmt.Sprintf("%d %%", percent), "open descriptors ÷ soft limit"},
+			{"sockets", strconv.Itoa(sockets), "links socket:[…] in /proc/PID/fd"},
+			{"threshold", fmt.Sprintf("%d %%", fdLimitPercent), "rule"},
+		},
+	})
+}

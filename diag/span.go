@@ -1,0 +1,123 @@
+package diag
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// Span is a length of time that is known exactly or as a proven lower bound. The zero Span is not
+// known at all.
+type Span struct {
+	D      time.Duration
+	Exact  bool
+	Source string // the kernel's field, "" when the span is not known
+}
+
+// Known reports whether anything is known.
+func (s Span) Known() bool { return s.Source != "" }
+
+// AtLeast reports whether the span is proven to be d or more.
+func (s Span) AtLeast(d time.Duration) bool { return s.Known() && s.D >= d }
+
+// String is "12h01m" for an exact span, "≥ 12h01m" for a lower bound, "-" for none.
+func (s Span) String() string {
+	switch {
+	case !s.Known():
+		return "-"
+	case s.Exact:
+		return FormatDuration(s.D)
+	}
+	return "≥ " + FormatDuration(s.D)
+}
+
+// FormatDuration writes a duration in its two largest units: 350ms, 3.2s, 5m12s, 12h01m, 3d04h.
+func FormatDuration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "-" + FormatDuration(-d)
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < 10*time.Second && d%time.Second != 0:
+		return fmt.Sprintf("%d.%ds", d/time.Second, d%time.Second/(100*time.Millisecond))
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
+
+// clockWrap is when the clocks of tcp_info start again: 2³² ms. A clock reads its true value less a
+// multiple of this, so on a host that has been up for longer every reading is only a lower bound.
+const clockWrap = (1 << 32) * time.Millisecond
+
+// clock is one of the ms clocks of tcp_info.
+func clock(ms uint32, source string, uptime time.Duration) Span {
+	return Span{D: time.Duration(ms) * time.Millisecond, Exact: uptime > 0 && uptime < clockWrap, Source: "tcp_info." + source}
+}
+
+// hasClocks reports whether the clocks mean anything: they do once a connection was established.
+func hasClocks(s *netlinkss.Socket) bool {
+	if s.InfoLen() < netlinkss.InfoHasClocks {
+		return false
+	}
+	switch s.State {
+	case netlinkss.Estab, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.CloseWait, netlinkss.LastAck, netlinkss.Closing:
+		return true
+	}
+	return false
+}
+
+// Idle is the time since payload last moved in either direction (retransmits count as moving).
+// uptime is the host's.
+func Idle(s *netlinkss.Socket, uptime time.Duration) Span {
+	if !hasClocks(s) {
+		return Span{}
+	}
+	if s.Info.LastDataSent < s.Info.LastDataRecv {
+		return clock(s.Info.LastDataSent, "last_data_sent", uptime)
+	}
+	return clock(s.Info.LastDataRecv, "last_data_recv", uptime)
+}
+
+// Age is the time since the connection was established. A direction that never carried payload keeps
+// the clock that was started then, so it tells the age exactly; otherwise the older of the two is a
+// lower bound. uptime is the host's.
+func Age(s *netlinkss.Socket, uptime time.Duration) Span {
+	if !hasClocks(s) {
+		return Span{}
+	}
+	sent := clock(s.Info.LastDataSent, "last_data_sent", uptime)
+	recv := clock(s.Info.LastDataRecv, "last_data_recv", uptime)
+	if s.InfoLen() >= netlinkss.InfoHasDataSegs {
+		switch {
+		case s.Info.DataSegsOut == 0:
+			sent.Source += " (never sent)"
+			return sent
+		case s.Info.DataSegsIn == 0:
+			recv.Source += " (never received)"
+			return recv
+		}
+	}
+	if sent.D > recv.D {
+		recv = sent
+	}
+	recv.Exact = false
+	return recv
+}
+
+// Held is a proven lower bound of the time in CLOSE-WAIT or FIN-WAIT-2. Both are entered by a segment
+// that restarts last_ack_recv, so the time in the state is that clock at the least; answers to
+// keepalive probes restart it too. uptime is the host's.
+func Held(s *netlinkss.Socket, uptime time.Duration) Span {
+	if !hasClocks(s) || s.State != netlinkss.CloseWait && s.State != netlinkss.FinWait2 {
+		return Span{}
+	}
+	span := clock(s.Info.LastAckRecv, "last_ack_recv", uptime)
+	span.Exact = false
+	return span
+}
