@@ -1,0 +1,123 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/sockleak/sockleak/diag"
+)
+
+// Document is a report without a format.
+type Document struct {
+	Title    string
+	Sections []Section
+}
+
+// Section is a heading with what stands under it, in this order.
+type Section struct {
+	Tone    Tone
+	Mark    string // a word in front of the heading, in the tone's colour
+	Heading string
+	Text    []string
+	Facts   []Fact
+	Table   *Table
+}
+
+// Tone is how alarming a section is.
+type Tone uint8
+
+// The tones.
+const (
+	Plain Tone = iota
+	Good
+	Note
+	Warning
+	Alarm
+)
+
+// Fact is a name with a text.
+type Fact struct{ Name, Text string }
+
+// Table is a list of rows.
+type Table struct {
+	Name    string // one word, for CSV
+	Columns []Column
+	Rows    [][]Cell
+	More    string // what was left out, "" for nothing
+}
+
+// Column is a column of a table.
+type Column struct {
+	Key   string // snake_case, with the unit: idle_ms
+	Head  string // as a person reads it: Idle
+	Right bool
+	Wide  bool // shown by the wide table, and by formats for programs
+	Data  bool // for programs alone: a table would say it twice
+}
+
+// Cell is one value: as people read it, and as programs do.
+type Cell struct {
+	Text string
+	Raw  string
+	num  bool // Raw is a number of ours: no spreadsheet takes it for a formula
+}
+
+func text(s string) Cell { return Cell{Text: s, Raw: s} }
+
+func number[N int | int64 | uint16 | uint32 | uint64](n N) Cell {
+	s := fmt.Sprint(n)
+	return Cell{Text: s, Raw: s, num: true}
+}
+
+// optional is a number that is unknown when it is negative.
+func optional(n int) Cell {
+	if n < 0 {
+		return Cell{Text: "-"}
+	}
+	return number(n)
+}
+
+// span shows people "≥ 12m" and programs ms.
+func span(s diag.Span) Cell {
+	if !s.Known() {
+		return Cell{Text: "-"}
+	}
+	return Cell{Text: s.String(), Raw: strconv.FormatInt(s.D.Milliseconds(), 10), num: true}
+}
+
+func duration(d time.Duration) Cell {
+	return Cell{Text: diag.FormatDuration(d), Raw: strconv.FormatInt(d.Milliseconds(), 10), num: true}
+}
+
+// bytesText writes a number of bytes in its largest unit.
+func bytesText(n uint64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	div, exp := uint64(unit), 0
+	for m := n / unit; m >= unit; m /= unit {
+		div *= unit
+		exp++
+	}
+	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTPE"[exp])
+}
+
+// gapSection lists what could not be seen, nil when all was.
+func gapSection(gaps []diag.Gap) []Section {
+	if len(gaps) == 0 {
+		return nil
+	}
+	t := &Table{Name: "gap", Columns: []Column{
+		{Key: "count", Head: "Count", Right: true}, {Key: "what", Head: "What"}, {Key: "why", Head: "Why"},
+	}}
+	for _, g := range gaps {
+		n := Cell{Text: "?"}
+		if g.Count > 0 {
+			n = number(g.Count)
+		}
+		t.Rows = append(t.Rows, []Cell{n, text(g.What), text(g.Why)})
+	}
+	return []Section{{Tone: Warning, Mark: "GAPS", Heading: "what could not be seen", Table: t}}
+}

@@ -1,0 +1,254 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// Tcpstat is the view of a host's count.
+func Tcpstat(s *diag.Stat) Value { return tcpstat{s} }
+
+type tcpstat struct{ s *diag.Stat }
+
+var timerColumns = []netlinkss.Timer{
+	netlinkss.TimerOff, netlinkss.TimerOn, netlinkss.TimerKeepalive, netlinkss.TimerTimeWait,
+	netlinkss.TimerPersist, netlinkss.TimerDelack,
+}
+
+func (v tcpstat) document(o Options) *Document {
+	s := v.s
+	d := &Document{Title: titleOf("tcpstat", &s.Snapshot, s.Took)}
+	if facts := sockstatFacts(s); facts != nil {
+		d.Sections = append(d.Sections, Section{Facts: facts, Table: sockstatTable(s)})
+	}
+	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
+	d.Sections = append(d.Sections, Section{
+		Heading: plural(all.Total(), "TCP socket"),
+		Table:   stateTable("state", all, &s.Tally.IPv4, &s.Tally.IPv6),
+	})
+	if o.wide {
+		d.Sections = append(d.Sections,
+			Section{Heading: "IPv4, v4-mapped included", Table: stateTable("state_ipv4", &s.Tally.IPv4, nil, nil)},
+			Section{Heading: "IPv6", Table: stateTable("state_ipv6", &s.Tally.IPv6, nil, nil)})
+	}
+	d.Sections = append(d.Sections, v.groups(o))
+	d.Sections = append(d.Sections, gapSection(s.Snapshot.Gaps)...)
+	return d
+}
+
+func sockstatFacts(s *diag.Stat) []Fact {
+	if s.Sockstat == nil {
+		return nil
+	}
+	st := s.Sockstat
+	here := fmt.Sprintf("inuse %s (IPv6 %s), orphan %s, tw %s", optional(st.InUse).Text, optional(st.InUse6).Text,
+		optional(st.Orphan).Text, optional(st.TW).Text)
+	return []Fact{
+		{"sockstat", here},
+		{"all namespaces", "alloc " + optional(st.Alloc).Text + " (sockets that are listed nowhere included, TIME-WAIT not)"},
+	}
+}
+
+func sockstatTable(s *diag.Stat) *Table {
+	st := s.Sockstat
+	return &Table{
+		Name: "sockstat",
+		Columns: []Column{
+			{Key: "alloc", Data: true}, {Key: "inuse", Data: true}, {Key: "inuse6", Data: true},
+			{Key: "orphan", Data: true}, {Key: "tw", Data: true},
+		},
+		Rows: [][]Cell{{optional(st.Alloc), optional(st.InUse), optional(st.InUse6), optional(st.Orphan), optional(st.TW)}},
+	}
+}
+
+// stateTable has a row per state that occurs, and their sum.
+func stateTable(name string, m, v4, v6 *diag.Matrix) *Table {
+	t := &Table{Name: name, Columns: []Column{{Key: "state", Head: "State"}, {Key: "sockets", Head: "Sockets", Right: true}}}
+	if v4 != nil {
+		t.Columns = append(t.Columns, Column{Key: "ipv4", Head: "IPv4", Right: true}, Column{Key: "ipv6", Head: "IPv6", Right: true})
+	}
+	for _, timer := range timerColumns {
+		t.Columns = append(t.Columns, Column{Key: "timer_" + timer.String(), Head: timer.String(), Right: true})
+	}
+	other := 0
+	for s := range m {
+		other += m[s][diag.NumTimers-1]
+	}
+	if other > 0 {
+		t.Columns = append(t.Columns, Column{Key: "timer_unknown", Head: "unknown", Right: true})
+	}
+	sum := make([]int, diag.NumTimers)
+	for s := range m {
+		if m.State(netlinkss.State(s)) == 0 {
+			continue
+		}
+		row := []Cell{text(stateName(s)), number(m.State(netlinkss.State(s)))}
+		if v4 != nil {
+			row = append(row, number(v4.State(netlinkss.State(s))), number(v6.State(netlinkss.State(s))))
+		}
+		for i, n := range m[s] {
+			sum[i] += n
+		}
+		t.Rows = append(t.Rows, timerCells(row, m[s][:], other > 0))
+	}
+	total := []Cell{text("total"), number(m.Total())}
+	if v4 != nil {
+		total = append(total, number(v4.Total()), number(v6.Total()))
+	}
+	t.Rows = append(t.Rows, timerCells(total, sum, other > 0))
+	return t
+}
+
+func timerCells(row []Cell, n []int, other bool) []Cell {
+	for _, timer := range timerColumns {
+		row = append(row, number(n[timer]))
+	}
+	if other {
+		row = append(row, number(n[diag.NumTimers-1]))
+	}
+	return row
+}
+
+func stateName(s int) string {
+	if s == diag.NumStates-1 {
+		return "unknown"
+	}
+	return netlinkss.State(s).String()
+}
+
+func (v tcpstat) groups(o Options) Section {
+	t := &Table{Name: "group", Columns: []Column{
+		{Key: "by", Data: true},
+		{Key: "key", Head: groupHead(v.s.Tally.By)},
+		{Key: "sockets", Head: "Sockets", Right: true},
+		{Key: "estab", Head: "ESTAB", Right: true},
+		{Key: "estab_timer", Head: "with timer", Right: true},
+		{Key: "estab_no_timer", Head: "without", Right: true},
+		{Key: "close_wait", Head: "CLOSE-WAIT", Right: true},
+		{Key: "oldest_idle_ms", Head: "Oldest idle", Right: true},
+		{Key: "recv_q", Head: "Recv-Q", Right: true},
+		{Key: "send_q", Head: "Send-Q", Right: true},
+	}}
+	groups, rest := v.top(o)
+	for _, g := range groups {
+		t.Rows = append(t.Rows, []Cell{
+			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), number(g.EstabTimer),
+			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ),
+		})
+	}
+	if rest > 0 {
+		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
+	}
+	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Table: t}
+}
+
+func (v tcpstat) top(o Options) (groups []*diag.Group, rest int) {
+	groups = v.s.Tally.Groups(o.Sort)
+	if o.Top > 0 && len(groups) > o.Top {
+		return groups[:o.Top], len(groups) - o.Top
+	}
+	return groups, 0
+}
+
+func groupHead(by diag.GroupBy) string {
+	return [...]string{
+		diag.ByPeer: "Peer Address", diag.ByPeerPort: "Peer Port", diag.ByLocalPort: "Local Port", diag.ByUID: "UID", diag.ByState: "State",
+	}[by]
+}
+
+// tcpstatSchema changes when a field changes its meaning or goes; new fields may come.
+const tcpstatSchema = "sockleak.tcpstat/1"
+
+type wireTcpstat struct {
+	wireHead
+	Source   string        `json:"source"`
+	Sockets  int           `json:"sockets"`
+	States   []wireState   `json:"states"`
+	Sockstat *wireSockstat `json:"sockstat"`
+	By       string        `json:"by"`
+	Groups   []wireGroup   `json:"groups"`
+	Others   int           `json:"groups_left_out"`
+	Gaps     []wireGap     `json:"gaps"`
+}
+
+type wireState struct {
+	State string `json:"state"`
+	wireTimers
+	IPv4 wireTimers `json:"ipv4"`
+	IPv6 wireTimers `json:"ipv6"`
+}
+
+type wireTimers struct {
+	Sockets int            `json:"sockets"`
+	Timers  map[string]int `json:"timers"`
+}
+
+type wireSockstat struct {
+	Alloc  *int `json:"alloc"`
+	InUse  *int `json:"inuse"`
+	InUse6 *int `json:"inuse6"`
+	Orphan *int `json:"orphan"`
+	TW     *int `json:"tw"`
+}
+
+type wireGroup struct {
+	Key          string `json:"key"`
+	Sockets      int    `json:"sockets"`
+	Estab        int    `json:"estab"`
+	EstabTimer   int    `json:"estab_timer"`
+	EstabNoTimer int    `json:"estab_no_timer"`
+	CloseWait    int    `json:"close_wait"`
+	OldestIdleMS *int64 `json:"oldest_idle_ms"`
+	RecvQ        uint64 `json:"recv_q"`
+	SendQ        uint64 `json:"send_q"`
+}
+
+func (v tcpstat) wire(o Options) any {
+	s := v.s
+	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
+	w := wireTcpstat{
+		wireHead: wireHead{
+			Schema: tcpstatSchema, TakenAt: rfc3339(s.Snapshot.At), Host: s.Snapshot.Host.Name,
+			Kernel: s.Snapshot.Host.Kernel, TookMS: s.Took.Milliseconds(),
+		},
+		Source: s.Source, Sockets: all.Total(), States: []wireState{}, By: s.Tally.By.String(),
+		Groups: []wireGroup{}, Gaps: wireGaps(s.Snapshot.Gaps),
+	}
+	if st := s.Sockstat; st != nil {
+		w.Sockstat = &wireSockstat{known(st.Alloc), known(st.InUse), known(st.InUse6), known(st.Orphan), known(st.TW)}
+	}
+	for st := range all {
+		if all.State(netlinkss.State(st)) > 0 {
+			w.States = append(w.States, wireState{
+				State: stateName(st), wireTimers: wireTimersOf(all, st),
+				IPv4: wireTimersOf(&s.Tally.IPv4, st), IPv6: wireTimersOf(&s.Tally.IPv6, st),
+			})
+		}
+	}
+	groups, rest := v.top(o)
+	w.Others = rest
+	for _, g := range groups {
+		w.Groups = append(w.Groups, wireGroup{
+			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: g.EstabTimer, EstabNoTimer: g.EstabNoTimer,
+			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ,
+		})
+	}
+	return w
+}
+
+func wireTimersOf(m *diag.Matrix, state int) wireTimers {
+	w := wireTimers{Sockets: m.State(netlinkss.State(state)), Timers: map[string]int{}}
+	for i, n := range m[state] {
+		switch {
+		case n == 0:
+		case i == diag.NumTimers-1:
+			w.Timers["unknown"] = n
+		default:
+			w.Timers[netlinkss.Timer(i).String()] = n
+		}
+	}
+	return w
+}
