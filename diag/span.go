@@ -37,6 +37,8 @@ func FormatDuration(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "-" + FormatDuration(-d)
+	case d > 0 && d < time.Millisecond:
+		return "<1ms"
 	case d < time.Second:
 		return fmt.Sprintf("%dms", d.Milliseconds())
 	case d < 10*time.Second && d%time.Second != 0:

@@ -166,7 +166,10 @@ func (t *Tally) keyOf(s *netlinkss.Socket) groupKey {
 	case ByState:
 		return groupKey{n: uint32(s.State)}
 	}
-	return groupKey{addr: s.Peer.Addr().As16()} // v4 and v4-mapped are the same sixteen bytes
+	if a := s.Peer.Addr(); !a.Unmap().IsUnspecified() {
+		return groupKey{addr: a.As16()} // v4 and v4-mapped are the same sixteen bytes
+	}
+	return groupKey{} // no peer, of either family
 }
 
 func (t *Tally) group(k groupKey) *Group {

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit statuses. Only leakscan uses statusLeak and statusPartial.
+const (
+	statusOK      = 0
+	statusLeak    = 1 // a finding of severity leak
+	statusFailed  = 2 // could not run
+	statusPartial = 3 // nothing found, but not everything could be seen
+)
+
+// version is set by the linker: -ldflags "-X main.version=v1.2.3".
+var version = "dev"
+
+// program is what every command works with.
+type program struct {
+	ui     *ui
+	stdin  io.Reader
+	stdout io.Writer
+	status int
+}
+
+// run is the whole program: it returns the exit status and never exits.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{ui: &ui{w: stderr}, stdin: stdin, stdout: stdout}
+	app := p.app()
+	if err := app.RunContext(ctx, permute(app, args)); err != nil {
+		p.ui.error(err)
+		return statusFailed
+	}
+	return p.status
+}
+
+func (p *program) app() *cli.App {
+	return &cli.App{
+		Name:            "sockleak",
+		Usage:           "says which TCP sockets a process leaks, why, and what to change",
+		Version:         version,
+		HideHelpCommand: true,
+		Writer:          p.stdout,
+		ErrWriter:       p.ui.w,
+		ExitErrHandler:  func(*cli.Context, error) {}, // errors come back to run
+		OnUsageError:    usageError,
+		Action:          p.noCommand,
+		Commands: []*cli.Command{
+			p.tcpstatCommand(), p.leakscanCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
+		},
+	}
+}
+
+func (p *program) noCommand(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	names := []string{}
+	for _, cmd := range c.App.VisibleCommands() {
+		names = append(names, cmd.Name)
+	}
+	return hint(fmt.Errorf("unknown command %q", c.Args().First()), "the commands are %s", join(names))
+}
+
+// usageError gives the parser's complaint one line and a hint.
+func usageError(c *cli.Context, err error, _ bool) error {
+	msg := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
+	if msg != err.Error() {
+		err = fmt.Errorf("unknown flag %s", msg)
+	}
+	command := "sockleak"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "sockleak" {
+		command += " " + c.Command.Name
+	}
+	return hint(err, "%s --help lists the flags", command)
+}
+
+// permute puts the flags of a command before its arguments: the library takes all that follows the
+// first argument for arguments, and `leakscan 1234 --json` must work.
+func permute(app *cli.App, args []string) []string {
+	if len(args) < 2 || strings.HasPrefix(args[1], "-") {
+		return args
+	}
+	cmd := app.Command(args[1])
+	if cmd == nil {
+		return args
+	}
+	flags, rest := []string{}, []string{}
+	for i := 2; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if len(arg) < 2 || arg[0] != '-' {
+			rest = append(rest, arg)
+			continue
+		}
+		flags = append(flags, arg)
+		if takesValue(cmd, arg) && i+1 < len(args) {
+			i++
+			flags = append(flags, args[i])
+		}
+	}
+	out := append(slices.Clone(args[:2]), flags...)
+	if len(rest) > 0 {
+		out = append(append(out, "--"), rest...)
+	}
+	return out
+}
+
+// takesValue reports whether the argument behind a flag is its value.
+func takesValue(cmd *cli.Command, arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	if strings.Contains(name, "=") {
+		return false
+	}
+	for _, f := range cmd.Flags {
+		if slices.Contains(f.Names(), name) {
+			_, isBool := f.(*cli.BoolFlag)
+			return !isBool
+		}
+	}
+	return false
+}
+
+// hinted is an error with a hint for the user.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h *hinted) Unwrap() error { return h.error }
+
+func hint(err error, format string, args ...any) error {
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// usage is a complaint about the command line.
+func usage(format string, args ...any) error { return fmt.Errorf(format, args...) }

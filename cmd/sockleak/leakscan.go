@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/report"
+)
+
+func (p *program) leakscanCommand() *cli.Command {
+	flags := []cli.Flag{
+		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
+		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
+	}
+	flags = append(flags, thresholdFlags()...)
+	return &cli.Command{
+		Name:         "leakscan",
+		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
+		UsageText:    "sockleak leakscan [flags] PID…",
+		Flags:        append(append(flags, sourceFlags()...), outputFlags(report.SampleSorts(), 10)...),
+		OnUsageError: usageError,
+		Action:       p.leakscan,
+	}
+}
+
+func thresholdFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: "idle", Usage: "how long a connection without keepalive may be silent, `DURATION` (default: tcp_keepalive_time of the process's network namespace)"},
+		&cli.DurationFlag{Name: "grace", Value: diag.DefaultGrace, Usage: "how long a connection may stay open that the peer has closed"},
+		&cli.DurationFlag{Name: "settle", Value: diag.DefaultSettle, Usage: "wait before a second look, when one look cannot prove all; 0 for none"},
+		&cli.StringSliceFlag{Name: "only", Usage: "only this `RULE` (repeatable)"},
+		&cli.StringSliceFlag{Name: "skip", Usage: "not this `RULE` (repeatable)"},
+	}
+}
+
+func (p *program) leakscan(c *cli.Context) error {
+	out, err := p.output(c, report.SampleSorts())
+	if err != nil {
+		return err
+	}
+	s, err := p.newScan(c)
+	if err != nil {
+		return err
+	}
+	if err := s.selectPIDs(c); err != nil {
+		return err
+	}
+	result, err := s.run(c.Context)
+	if err != nil {
+		return err
+	}
+	if out.format == "wide" {
+		s.firstLooks(result)
+	}
+	if err := p.write(out, report.Leakscan(result)); err != nil {
+		return err
+	}
+	p.status = statusOf(result)
+	return nil
+}
+
+func statusOf(r *diag.Result) int {
+	worst, _ := r.Worst()
+	switch {
+	case worst == diag.Leak:
+		return statusLeak
+	case r.Partial():
+		return statusPartial
+	}
+	return statusOK
+}
+
+func (p *program) newScan(c *cli.Context) (*scan, error) {
+	src, err := p.source(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := thresholds(c)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := chooseRules(c.StringSlice("only"), c.StringSlice("skip"))
+	if err != nil {
+		return nil, err
+	}
+	return &scan{src: src, thresholds: t, rules: rules}, nil
+}
+
+func thresholds(c *cli.Context) (diag.Thresholds, error) {
+	t := diag.Thresholds{Idle: c.Duration("idle"), Grace: c.Duration("grace"), Settle: c.Duration("settle")}
+	switch {
+	case c.IsSet("idle") && t.Idle <= 0:
+		return t, hint(usage("--idle %s", t.Idle), "give a positive duration such as 5m")
+	case t.Grace <= 0:
+		return t, hint(usage("--grace %s", t.Grace), "give a positive duration such as 60s")
+	case t.Settle < 0:
+		return t, hint(usage("--settle %s", t.Settle), "give a duration such as 3s, or 0 for no second look")
+	}
+	return t, nil
+}
+
+func chooseRules(only, skip []string) ([]*diag.Rule, error) {
+	for _, name := range slices.Concat(only, skip) {
+		if diag.RuleNamed(name) == nil {
+			return nil, hint(usage("unknown rule %q", name), "the rules are %s", join(ruleNames()))
+		}
+	}
+	var rules []*diag.Rule
+	for _, r := range diag.Rules() {
+		if (len(only) == 0 || contains(only, r.Name)) && !contains(skip, r.Name) {
+			rules = append(rules, r)
+		}
+	}
+	if len(rules) == 0 {
+		return nil, hint(usage("no rule is left"), "--only and --skip exclude each other's rules")
+	}
+	return rules, nil
+}
+
+// selectPIDs takes the processes from the arguments, --name and --port together.
+func (s *scan) selectPIDs(c *cli.Context) error {
+	for _, arg := range c.Args().Slice() {
+		pid, err := strconv.Atoi(arg)
+		if err != nil || pid < 1 {
+			return hint(usage("%q is no process id", arg), "leakscan takes numbers; --name %s finds processes by name", arg)
+		}
+		s.pids = append(s.pids, pid)
+	}
+	explicit := len(s.pids)
+	port, err := parsePort(c)
+	if err != nil {
+		return err
+	}
+	names := c.StringSlice("name")
+	if explicit == 0 && len(names) == 0 && port == 0 {
+		return hint(usage("leakscan needs a process"), "give a PID, --name NAME or --port PORT; `sockleak tcpstat` counts the whole host")
+	}
+	if len(names) > 0 {
+		if err := s.byName(names); err != nil {
+			return err
+		}
+	}
+	if port != 0 {
+		if err := s.byPort(c.Context, port); err != nil {
+			return err
+		}
+	}
+	s.selected = explicit == 0
+	slices.Sort(s.pids)
+	s.pids = slices.Compact(s.pids)
+	return nil
+}
+
+// byName finds processes by what they call themselves and by their executable's name.
+func (s *scan) byName(names []string) error {
+	pids, err := s.src.fs.PIDs()
+	if err != nil {
+		return err
+	}
+	before := len(s.pids)
+	for _, pid := range pids {
+		comm, exe := s.src.fs.Names(pid)
+		if pid != os.Getpid() && (contains(names, comm) || exe != "" && contains(names, filepath.Base(exe))) {
+			s.pids = append(s.pids, pid)
+		}
+	}
+	if len(s.pids) == before {
+		return hint(usage("no process is named %q", join(names)), "the name is compared whole with the command (ps -o comm) and the executable's file name")
+	}
+	return nil
+}
+
+// byPort finds the processes that hold a socket on a local port of this network namespace.
+func (s *scan) byPort(ctx context.Context, port uint16) error {
+	list, err := s.src.open("", 0)
+	if err != nil {
+		return err
+	}
+	defer list.close()
+	inodes := map[uint64]bool{}
+	for sock, err := range list.dump(ctx, netlinkss.Request{}) {
+		if err != nil {
+			return err
+		}
+		if sock.Local.Port() == port && sock.Inode != 0 {
+			inodes[uint64(sock.Inode)] = true
+		}
+	}
+	pids, missing, denied := []int(nil), 0, 0
+	if len(inodes) > 0 {
+		if pids, missing, denied, err = s.src.fs.Holders(inodes); err != nil {
+			return err
+		}
+	}
+	s.pids = append(s.pids, pids...)
+	switch {
+	case missing > 0 && denied > 0:
+		s.gaps = append(s.gaps, diag.Gap{
+			What: fmt.Sprintf("sockets on port %d", port), Count: missing,
+			Why: fmt.Sprintf("the descriptors of %d processes may not be read, so their holder was not found: run as root", denied),
+		})
+		if len(pids) == 0 {
+			return hint(usage("the process on port %d may not be seen", port), "run as root: the descriptors of %d processes could not be read", denied)
+		}
+	case len(pids) == 0:
+		return hint(usage("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; give a PID for another", port)
+	}
+	return nil
+}
+
+// firstLooks notes the /proc dates of the descriptors behind the findings, which the wide table shows.
+func (s *scan) firstLooks(r *diag.Result) {
+	for _, f := range r.Findings {
+		for i := range f.Samples {
+			if at, err := s.src.fs.FirstLookedAt(f.Proc.Process, f.Samples[i].FD); err == nil {
+				f.Samples[i].FirstLooked = at
+			}
+		}
+	}
+}

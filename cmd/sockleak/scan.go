@@ -1,0 +1,338 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// scan looks at processes, a second time if that would settle something, and judges what it saw.
+type scan struct {
+	src        *source
+	pids       []int
+	selected   bool // the pids were found by name or port: one that has ended since is no error
+	thresholds diag.Thresholds
+	rules      []*diag.Rule
+	gaps       []diag.Gap // of finding the pids
+}
+
+func (s *scan) run(ctx context.Context) (*diag.Result, error) {
+	start := time.Now()
+	history := &diag.History{}
+	if err := s.lookAgain(ctx, history); err != nil {
+		return nil, err
+	}
+	if wait := s.thresholds.Wait(); wait > 0 && s.src.from == "" && diag.Unsettled(history, s.thresholds) {
+		s.src.ui.detail("looking a second time in %s: one look cannot prove all that it saw", wait)
+		if err := sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+		if err := s.lookAgain(ctx, history); err != nil {
+			return nil, err
+		}
+	}
+	result := diag.Check(history, s.thresholds, s.rules)
+	result.Took = time.Since(start)
+	return result, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return errInterrupted
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// lookAgain adds one look to the history.
+func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
+	snap := &diag.Snapshot{Host: s.src.fs.Host(), Gaps: s.gaps}
+	byNetns, order, err := s.processes()
+	if err != nil {
+		return err
+	}
+	for _, netns := range order {
+		space, err := s.space(ctx, netns, byNetns[netns])
+		if err != nil {
+			return err
+		}
+		snap.Spaces = append(snap.Spaces, space)
+	}
+	snap.At = time.Now()
+	h.Add(snap)
+	return nil
+}
+
+// processes reads the processes, by the inode of their network namespace.
+func (s *scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
+	byNetns = map[uint64][]*procfd.Process{}
+	for _, pid := range s.pids {
+		p, err := s.src.fs.Process(pid)
+		if errors.Is(err, procfd.ErrGone) && s.selected {
+			continue
+		}
+		if err != nil {
+			return nil, nil, goneHint(err)
+		}
+		if _, ok := byNetns[p.Netns]; !ok {
+			order = append(order, p.Netns)
+		}
+		byNetns[p.Netns] = append(byNetns[p.Netns], p)
+	}
+	return byNetns, order, nil
+}
+
+func goneHint(err error) error {
+	if errors.Is(err, procfd.ErrGone) {
+		return hint(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
+	}
+	return err
+}
+
+// space reads one network namespace and joins its sockets to the processes.
+func (s *scan) space(ctx context.Context, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
+	fs := s.src.fs
+	path := "" // of the namespace, for entering it
+	if own := fs.Netns(); netns != 0 && netns != own && s.src.from == "" {
+		path = fs.Path(procs[0].PID, "ns", "net")
+	}
+	space := &diag.Space{Netns: netns}
+	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
+	_ = netlinkss.InNetns(path, func() error {
+		space.Sysctls = fs.NetSysctls()
+		return nil
+	})
+	list, err := s.src.open(path, procs[0].PID)
+	if err != nil {
+		return nil, err
+	}
+	defer list.close()
+	space.Gaps = append(space.Gaps, list.gaps...)
+	join := diag.NewJoin(space, procs)
+	req := netlinkss.Request{States: netlinkss.AllStates &^ netlinkss.TimeWait.Mask(), Attrs: netlinkss.AttrInfo}
+	if err := s.each(ctx, space, list, req, join.Add); err != nil {
+		return nil, err
+	}
+	(&resolver{scan: s, list: list, join: join}).run(ctx)
+	s.askMasked(space)
+	// TIME-WAIT comes last, when it is known who listens where. The kernel filters, so the second walk is cheap.
+	if err := s.each(ctx, space, list, netlinkss.Request{States: netlinkss.TimeWait.Mask()}, join.AddTimeWait); err != nil {
+		return nil, err
+	}
+	return join.Space(), nil
+}
+
+// each feeds a list of sockets to f. A list that ends early is a gap and not an error.
+func (s *scan) each(ctx context.Context, space *diag.Space, list *sockets, req netlinkss.Request, f func(*netlinkss.Socket)) error {
+	for sock, err := range list.dump(ctx, req) {
+		if err != nil {
+			if gap, ok := incomplete(err); ok {
+				space.Gaps = append(space.Gaps, gap)
+				return nil
+			}
+			if errors.Is(err, context.Canceled) {
+				return errInterrupted
+			}
+			return err
+		}
+		f(sock)
+	}
+	return nil
+}
+
+// askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
+// Those that cannot be asked stay unknown, and the rule says so.
+func (s *scan) askMasked(space *diag.Space) {
+	threshold, _ := s.thresholds.IdleIn(space)
+	for _, p := range space.Procs {
+		var asker *procfd.Asker
+		for i := range p.Held {
+			h := &p.Held[i]
+			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(&h.Socket, s.src.fs.Host().Uptime).AtLeast(threshold) {
+				continue
+			}
+			if asker == nil {
+				var err error
+				if asker, err = s.src.fs.Ask(p.Process); err != nil {
+					break
+				}
+			}
+			if a, err := asker.Socket(procfd.SocketFD{FD: h.FD(), Inode: uint64(h.Inode)}); err == nil {
+				h.Ask(a.KeepAlive)
+			}
+		}
+		if asker != nil {
+			asker.Close()
+		}
+	}
+}
+
+// resolver finds out what the descriptors are that the dump did not show.
+type resolver struct {
+	scan *scan
+	list *sockets
+	join *diag.Join
+
+	netns uint64 // cookie of the namespace that was dumped; 0 when it is not known
+	bound map[uint64]bool
+}
+
+func (r *resolver) run(ctx context.Context) {
+	unlisted := r.join.Unlisted()
+	if len(unlisted) == 0 {
+		return
+	}
+	if r.list.conn != nil {
+		r.netns, _ = r.list.conn.NetnsCookie()
+	}
+	for i := 0; i < len(unlisted); {
+		end := i
+		for end < len(unlisted) && unlisted[end].Proc == unlisted[i].Proc {
+			end++
+		}
+		r.process(ctx, unlisted[i].Proc, unlisted[i:end])
+		i = end
+	}
+}
+
+// process resolves the descriptors of one process.
+func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Unlisted) {
+	fs := r.scan.src.fs
+	var asker *procfd.Asker
+	var askErr, protoErr error
+	unread, unasked := 0, 0
+	for _, u := range unlisted {
+		proto, err := fs.Protocol(p.Process, u.FD)
+		if err != nil {
+			if inode, ok := fs.SocketInode(p.Process, u.FD); !ok || inode != u.Inode {
+				continue // closed since
+			}
+			unread++
+			protoErr = err
+			continue
+		}
+		if !isTCP(proto) {
+			continue
+		}
+		if asker == nil && askErr == nil {
+			asker, askErr = fs.Ask(p.Process)
+		}
+		var answer *procfd.Answer
+		err = askErr
+		if askErr == nil {
+			answer, err = asker.Socket(u.SocketFD)
+		}
+		switch {
+		case err == nil:
+			r.answered(ctx, u, answer)
+		case errors.Is(err, procfd.ErrOtherSocket):
+		default:
+			askErr = err
+			if !r.isBound(ctx, u) {
+				unasked++
+				r.join.Dark(u, diag.DarkSocket{})
+			}
+		}
+	}
+	if asker != nil {
+		asker.Close()
+	}
+	if unread > 0 {
+		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
+	}
+	if unasked > 0 {
+		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
+	}
+}
+
+func reason(err error) string {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		return "permission denied: needs CAP_SYS_PTRACE, or the same user without Yama's ptrace_scope"
+	}
+	return fmt.Sprint(err)
+}
+
+// isTCP: accepted sockets of an MPTCP listener keep its name, whatever they speak.
+func isTCP(proto string) bool {
+	return proto == "TCP" || proto == "TCPv6" || proto == "MPTCP" || proto == "MPTCPv6"
+}
+
+// answered sorts a TCP socket that was asked: dark, of another namespace, or alive and passed over.
+func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answer) {
+	if r.netns != 0 && a.NetnsCookie != 0 && a.NetnsCookie != r.netns {
+		r.join.Foreign(u)
+		return
+	}
+	sock := socketOf(a)
+	if sock.InfoLen() == 0 {
+		r.join.Dark(u, diag.DarkSocket{Cookie: a.Cookie, Local: a.Local, Peer: a.Peer})
+		return
+	}
+	if sock.State != netlinkss.Unconn {
+		r.alive(ctx, a, sock)
+		return
+	}
+	dead := a.Peer.IsValid() && a.Peer.Port() != 0 || sock.Info.SegsIn > 0
+	if !dead && a.Local.Port() != 0 {
+		return // bound and waiting: the kernel has it in its bind table
+	}
+	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Info: sock.Info}
+	if dead {
+		d.Alive, d.Peer = diag.Dead, a.Peer
+	}
+	r.join.Dark(u, d)
+}
+
+// socketOf makes a record of what the socket said of itself.
+func socketOf(a *procfd.Answer) *netlinkss.Socket {
+	s := &netlinkss.Socket{
+		Family: netlinkss.Family(a.Domain), State: netlinkss.Unconn, Local: a.Local, Peer: a.Peer,
+		Cookie: a.Cookie, Inode: uint32(a.Inode),
+	}
+	if len(a.Info) > 0 {
+		s.SetInfo(a.Info)
+		s.State = netlinkss.State(s.Info.State)
+	}
+	return s
+}
+
+// alive takes a socket that the dump passed over. An exact look-up gives its timer; without one, the
+// socket's own answer must do.
+func (r *resolver) alive(ctx context.Context, a *procfd.Answer, sock *netlinkss.Socket) {
+	if r.list.conn != nil && a.Peer.IsValid() {
+		found, err := r.list.conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, sock.Family, a.Local, a.Peer, 0, a.Cookie)
+		if err == nil && uint64(found.Inode) == a.Inode {
+			r.join.Found(found)
+			return
+		}
+	}
+	r.join.FoundAsked(sock, a.KeepAlive)
+}
+
+// isBound looks the socket up among those that are bound and no more; it is asked only when the socket
+// itself cannot be.
+func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) bool {
+	if r.bound == nil {
+		r.bound = map[uint64]bool{}
+		if r.list.conn != nil {
+			for s, err := range r.list.conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
+				if err != nil {
+					break // a kernel before 6.8 does not know the state
+				}
+				r.bound[uint64(s.Inode)] = true
+			}
+		}
+	}
+	return r.bound[u.Inode]
+}

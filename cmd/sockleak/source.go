@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// sourceFlags say where sockets and processes are read from.
+func sourceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "source", Value: "auto", Usage: "`SOURCE` of sockets: auto, diag (sock_diag), proc (/proc/net/tcp: no idle times, no ages)"},
+		&cli.StringFlag{Name: "from", Usage: "read sockets from `FILE`, a dump that `ss -D FILE` wrote, instead of the kernel"},
+		&cli.StringFlag{Name: "proc-root", Value: "/proc", Usage: "the proc filesystem at `DIR`"},
+	}
+}
+
+// source opens lists of sockets.
+type source struct {
+	kind string // auto, diag, proc
+	from string
+	fs   *procfd.FS
+	ui   *ui
+}
+
+func (p *program) source(c *cli.Context) (*source, error) {
+	s := &source{kind: c.String("source"), from: c.String("from"), ui: p.ui}
+	if !contains([]string{"auto", "diag", "proc"}, s.kind) {
+		return nil, hint(usage("unknown source %q", s.kind), "the sources are auto, diag and proc")
+	}
+	if s.from != "" {
+		f, err := os.Open(s.from)
+		if err != nil {
+			return nil, err
+		}
+		f.Close()
+	}
+	var err error
+	if s.fs, err = procfd.New(c.String("proc-root")); err != nil {
+		return nil, hint(err, "--proc-root names a mounted proc filesystem, /proc as a rule")
+	}
+	return s, nil
+}
+
+// sockets is an open list of one network namespace's sockets.
+type sockets struct {
+	name string
+	// dump lists what the request asks for. A source that cannot filter lists more.
+	dump func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error]
+	conn *netlinkss.Conn // nil but for sock_diag
+	gaps []diag.Gap
+}
+
+func (s *sockets) close() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+}
+
+// open opens the sockets of the namespace in the file netns ("" for the reader's own), which pid lives
+// in (0 for the reader).
+func (s *source) open(netns string, pid int) (*sockets, error) {
+	switch {
+	case s.from != "":
+		return s.openFile(), nil
+	case s.kind == "proc":
+		return s.openProc(pid, "it was asked for")
+	}
+	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: netns})
+	if err == nil {
+		s.ui.detail("sockets from sock_diag of %s", netnsName(netns))
+		return &sockets{name: "sock_diag", conn: conn, dump: conn.Dump}, nil
+	}
+	if s.kind == "diag" {
+		return nil, hint(err, "--source auto falls back to /proc/net/tcp")
+	}
+	return s.openProc(pid, err.Error())
+}
+
+func netnsName(path string) string {
+	if path == "" {
+		return "this network namespace"
+	}
+	return path
+}
+
+// openFile reads a recorded dump, anew for each request.
+func (s *source) openFile() *sockets {
+	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) {
+			f, err := os.Open(s.from)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			defer f.Close()
+			for sock, err := range netlinkss.Replay(f) {
+				if err != nil {
+					yield(nil, fmt.Errorf("%s: %w", s.from, err))
+					return
+				}
+				if r.States != 0 && !r.States.Has(sock.State) {
+					continue
+				}
+				if !yield(sock, nil) {
+					return
+				}
+			}
+		}
+	}
+	return &sockets{name: s.from, dump: dump}
+}
+
+// openProc reads /proc/net/tcp and tcp6, and says what that lacks and why.
+func (s *source) openProc(pid int, why string) (*sockets, error) {
+	files := []struct {
+		family netlinkss.Family
+		path   string
+	}{{netlinkss.Inet, s.fs.NetPath(pid, "tcp")}, {netlinkss.Inet6, s.fs.NetPath(pid, "tcp6")}}
+	if f, err := os.Open(files[0].path); err != nil {
+		return nil, fmt.Errorf("sock_diag: %s; and %w", why, err)
+	} else {
+		f.Close()
+	}
+	s.ui.detail("sockets from %s", files[0].path)
+	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) {
+			for _, file := range files {
+				if !procFile(file.path, file.family, r, yield) {
+					return
+				}
+			}
+		}
+	}
+	return &sockets{name: "/proc/net/tcp", dump: dump, gaps: []diag.Gap{{
+		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
+	}}}, nil
+}
+
+// procFile yields one file, and reports whether to go on. A kernel without IPv6 has no tcp6.
+func procFile(path string, family netlinkss.Family, r netlinkss.Request, yield func(*netlinkss.Socket, error) bool) bool {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) && family == netlinkss.Inet6 {
+		return true
+	}
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer f.Close()
+	for sock, err := range netlinkss.ReadProcNet(f, family) {
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+		if r.States != 0 && !r.States.Has(sock.State) {
+			continue
+		}
+		if !yield(sock, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// liveSource is the kernel, as the flags' defaults have it.
+func liveSource(u *ui) (*source, error) {
+	fs, err := procfd.New("/proc")
+	if err != nil {
+		return nil, err
+	}
+	return &source{kind: "auto", fs: fs, ui: u}, nil
+}
