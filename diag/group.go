@@ -69,6 +69,14 @@ func (g *peerGroup[T]) towards() string {
 	return g.peerKey.towards()
 }
 
+// evidence is the number of peers, where the sentence has it in place of a name.
+func (g *peerGroup[T]) evidence() []Evidence {
+	if g.others == 0 {
+		return nil
+	}
+	return []Evidence{{"further peers", strconv.Itoa(g.others), "those with fewer sockets than the " + strconv.Itoa(maxPeers) + " that are named"}}
+}
+
 // groupByPeer sorts items into groups, the largest first; beyond [maxPeers] they share the last.
 func groupByPeer[T any](items []T, key func(T) peerKey) []*peerGroup[T] {
 	byKey := map[peerKey]*peerGroup[T]{}

@@ -15,8 +15,14 @@ type History struct {
 // look is a snapshot with its sockets by what identifies them.
 type look struct {
 	*Snapshot
-	held map[uint64]*HeldSocket  // by cookie
-	dark map[darkKey]*DarkSocket // by process and inode
+	held  map[uint64]*HeldSocket  // by cookie
+	dark  map[darkKey]*DarkSocket // by process and inode
+	procs map[procKey]bool
+}
+
+type procKey struct {
+	pid   int
+	start uint64
 }
 
 type darkKey struct {
@@ -28,9 +34,10 @@ type darkKey struct {
 
 // Add appends a look. It must be younger than those before it.
 func (h *History) Add(s *Snapshot) {
-	l := &look{Snapshot: s, held: map[uint64]*HeldSocket{}, dark: map[darkKey]*DarkSocket{}}
+	l := &look{Snapshot: s, held: map[uint64]*HeldSocket{}, dark: map[darkKey]*DarkSocket{}, procs: map[procKey]bool{}}
 	for _, space := range s.Spaces {
 		for _, p := range space.Procs {
+			l.procs[procKey{p.PID, p.Start}] = true
 			for i := range p.Held {
 				// Only the states whose length one look may not prove.
 				if c := p.Held[i].Cookie; c != 0 && p.Held[i].State == netlinkss.CloseWait {
@@ -94,6 +101,18 @@ func (h *History) Moved(s *HeldSocket) bool {
 		return ok && !moved
 	})
 	return moved
+}
+
+// Entered reports whether the look before the last proves that s came into its state since: it saw the
+// process, and s not in that state.
+func (h *History) Entered(p *Proc, s *HeldSocket) bool {
+	entered := false
+	h.earlier(func(l *look) bool {
+		_, was := l.held[s.Cookie]
+		entered = !was && l.procs[procKey{p.PID, p.Start}]
+		return false
+	})
+	return entered
 }
 
 // Dark is how long the descriptor is proven to have been dark: the time between the first look that

@@ -16,12 +16,18 @@ import (
 // [Join.Unlisted]. Inode numbers come from a 32-bit counter that a long-lived host wraps round, so two
 // living sockets can share one; such an inode is blamed on nobody and becomes a gap.
 type Join struct {
-	space   *Space
-	wanted  map[uint64][]owner // by inode
-	found   map[uint64]uint64  // inode → cookie
-	twice   map[uint64]bool    // inodes of two sockets
-	listens map[uint16][]int   // port → indexes into space.Procs
-	peers   map[netip.AddrPort][]int
+	space    *Space
+	inodes   map[uint64]*wanted
+	twice    int // inodes of two sockets
+	timeWait []timeWaitRow
+}
+
+// wanted is a socket inode that processes have descriptors on.
+type wanted struct {
+	owners []owner // process by process
+	found  bool
+	twice  bool
+	cookie uint64
 }
 
 // owner is one descriptor.
@@ -30,18 +36,37 @@ type owner struct {
 	fd   int
 }
 
+// timeWaitRow is what is kept of a socket in TIME-WAIT until it is known who listens where. The kernel bounds how many there are
+// (tcp_max_tw_buckets), and a second walk for them would cost more.
+type timeWaitRow struct {
+	port uint16
+	peer netip.AddrPort
+}
+
 // NewJoin begins the join of a namespace, described by space, with processes that live in it.
 func NewJoin(space *Space, processes []*procfd.Process) *Join {
-	j := &Join{
-		space:  space,
-		wanted: make(map[uint64][]owner),
-		found:  make(map[uint64]uint64),
-		twice:  make(map[uint64]bool),
+	descriptors := 0
+	for _, p := range processes {
+		descriptors += len(p.Sockets)
 	}
+	j := &Join{space: space, inodes: make(map[uint64]*wanted, descriptors)}
+	// One block for all, cut into pieces of one: nearly every socket has one descriptor.
+	entries := make([]wanted, 0, descriptors)
+	owners := make([]owner, 0, descriptors)
 	for i, p := range processes {
-		space.Procs = append(space.Procs, &Proc{Process: p, Space: space, Gaps: processGaps(p)})
+		space.Procs = append(space.Procs, &Proc{
+			Process: p, Space: space, Gaps: processGaps(p), Held: make([]HeldSocket, 0, len(p.Sockets)),
+		})
 		for _, s := range p.Sockets {
-			j.wanted[s.Inode] = append(j.wanted[s.Inode], owner{proc: i, fd: s.FD})
+			o := owner{proc: i, fd: s.FD}
+			if w := j.inodes[s.Inode]; w != nil {
+				w.owners = append(w.owners, o)
+				continue
+			}
+			owners = append(owners, o)
+			n := len(owners)
+			entries = append(entries, wanted{owners: owners[n-1 : n : n]})
+			j.inodes[s.Inode] = &entries[len(entries)-1]
 		}
 	}
 	return j
@@ -62,28 +87,29 @@ func processGaps(p *procfd.Process) []Gap {
 	return gaps
 }
 
-// Add takes one socket of the dump and keeps it if one of the processes holds it. A socket that the
-// dump repeats counts once.
+// Add takes one socket of the dump and keeps it if one of the processes holds it, or what counts of it
+// if it is in TIME-WAIT. A socket that the dump repeats counts once.
 func (j *Join) Add(s *netlinkss.Socket) {
-	inode := uint64(s.Inode)
-	if inode == 0 {
+	if s.State == netlinkss.TimeWait {
+		j.timeWait = append(j.timeWait, timeWaitRow{s.Local.Port(), netlinkss.Unmap(s.Peer)})
 		return
 	}
-	owners, ok := j.wanted[inode]
-	if !ok {
+	w := j.inodes[uint64(s.Inode)]
+	if w == nil || s.Inode == 0 {
 		return
 	}
-	if cookie, again := j.found[inode]; again {
-		if cookie != s.Cookie {
-			j.twice[inode] = true
+	if w.found {
+		if w.cookie != s.Cookie && !w.twice {
+			w.twice = true
+			j.twice++
 		}
 		return
 	}
-	j.found[inode] = s.Cookie
+	w.found, w.cookie = true, s.Cookie
 	var last *HeldSocket
 	lastProc := -1
-	for _, o := range owners {
-		if o.proc == lastProc { // owners come process by process
+	for _, o := range w.owners {
+		if o.proc == lastProc {
 			last.FDs = append(last.FDs, o.fd)
 			continue
 		}
@@ -106,7 +132,7 @@ func (j *Join) Unlisted() []Unlisted {
 	var list []Unlisted
 	for _, p := range j.space.Procs {
 		for _, s := range p.Sockets {
-			if _, ok := j.found[s.Inode]; !ok {
+			if !j.inodes[s.Inode].found {
 				list = append(list, Unlisted{Proc: p, SocketFD: s})
 			}
 		}
@@ -134,70 +160,13 @@ func (j *Join) Unread(p *Proc, what string, count int, why string) {
 	p.Gaps = append(p.Gaps, Gap{What: what + " of " + Subject(p.Process), Count: count, Why: why})
 }
 
-// AddTimeWait takes one socket in TIME-WAIT, after all other states were added.
-func (j *Join) AddTimeWait(s *netlinkss.Socket) {
-	if j.listens == nil {
-		j.indexPorts()
-	}
-	j.space.TimeWait++
-	byPort, byPeer := j.listens[s.Local.Port()], j.peers[netlinkss.Unmap(s.Peer)]
-	for _, i := range byPort {
-		j.space.Procs[i].TimeWait++
-	}
-	for _, i := range byPeer {
-		if !slices.Contains(byPort, i) {
-			j.space.Procs[i].TimeWait++
-		}
-	}
-}
-
-// indexPorts notes which process listens where and is connected to whom.
-func (j *Join) indexPorts() {
-	j.listens = make(map[uint16][]int)
-	j.peers = make(map[netip.AddrPort][]int)
-	for i, p := range j.space.Procs {
-		ports := p.Listens()
-		for port := range ports {
-			j.listens[port] = append(j.listens[port], i)
-		}
-		for k := range p.Held {
-			h := &p.Held[k]
-			if h.State != netlinkss.Listen && !ports[h.Local.Port()] {
-				j.peer(h.Peer, i)
-			}
-		}
-		for k := range p.Dark {
-			j.peer(p.Dark[k].Peer, i)
-		}
-	}
-}
-
-func (j *Join) peer(peer netip.AddrPort, proc int) {
-	if !peer.IsValid() || peer.Port() == 0 {
-		return
-	}
-	peer = netlinkss.Unmap(peer)
-	if list := j.peers[peer]; !slices.Contains(list, proc) {
-		j.peers[peer] = append(list, proc)
-	}
-}
-
 // Space ends the join.
 func (j *Join) Space() *Space {
 	for _, p := range j.space.Procs {
-		ports := p.Listens()
-		p.Held = slices.DeleteFunc(p.Held, func(h HeldSocket) bool { return j.twice[uint64(h.Inode)] })
-		for i := range p.Held {
-			if h := &p.Held[i]; h.State != netlinkss.Listen {
-				h.Direction = settleDirection(h.Direction, h.Local.Port(), ports)
-			}
-		}
-		for i := range p.Dark {
-			d := &p.Dark[i]
-			d.Direction = settleDirection(d.Direction, d.Local.Port(), ports)
-		}
-		slices.SortFunc(p.Held, func(a, b HeldSocket) int { return a.FD() - b.FD() })
+		p.Held = slices.DeleteFunc(p.Held, func(h HeldSocket) bool { return j.inodes[uint64(h.Inode)].twice })
+		p.Held = byFD(p.Held)
 		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return a.FD - b.FD })
+		settleDirections(p)
 		if p.Foreign > 0 {
 			p.Gaps = append(p.Gaps, Gap{
 				What: "sockets of " + Subject(p.Process), Count: p.Foreign,
@@ -205,12 +174,90 @@ func (j *Join) Space() *Space {
 			})
 		}
 	}
-	if n := len(j.twice); n > 0 {
+	if j.twice > 0 {
 		j.space.Gaps = append(j.space.Gaps, Gap{
-			What: "sockets", Count: n, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
+			What: "sockets", Count: j.twice, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
 		})
 	}
+	j.countTimeWait()
 	return j.space
+}
+
+// byFD sorts by descriptor. A socket is half a KiB, so positions are sorted and each socket moves once.
+func byFD(held []HeldSocket) []HeldSocket {
+	order := make([]int, len(held))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return held[a].FD() - held[b].FD() })
+	sorted := make([]HeldSocket, len(held))
+	for to, from := range order {
+		sorted[to] = held[from]
+	}
+	return sorted
+}
+
+// countTimeWait counts for each process what is in TIME-WAIT on its ports or towards its peers.
+func (j *Join) countTimeWait() {
+	if j.space.TimeWaitSource == "" {
+		j.space.TimeWait = len(j.timeWait)
+	}
+	if len(j.timeWait) == 0 {
+		return
+	}
+	listens, peers := j.indexPorts()
+	for _, row := range j.timeWait {
+		byPort := listens[row.port]
+		for _, i := range byPort {
+			j.space.Procs[i].TimeWait++
+		}
+		for _, i := range peers[row.peer] {
+			if !slices.Contains(byPort, i) {
+				j.space.Procs[i].TimeWait++
+			}
+		}
+	}
+}
+
+// indexPorts notes which process listens where and is connected to whom.
+func (j *Join) indexPorts() (listens map[uint16][]int, peers map[netip.AddrPort][]int) {
+	listens, peers = make(map[uint16][]int), make(map[netip.AddrPort][]int)
+	for i, p := range j.space.Procs {
+		ports := p.Listens()
+		for port := range ports {
+			listens[port] = append(listens[port], i)
+		}
+		add := func(peer netip.AddrPort, local uint16) {
+			if !peer.IsValid() || peer.Port() == 0 || ports[local] {
+				return
+			}
+			peer = netlinkss.Unmap(peer)
+			if list := peers[peer]; !slices.Contains(list, i) {
+				peers[peer] = append(list, i)
+			}
+		}
+		for k := range p.Held {
+			add(p.Held[k].Peer, p.Held[k].Local.Port())
+		}
+		for k := range p.Dark {
+			add(p.Dark[k].Peer, p.Dark[k].Local.Port())
+		}
+	}
+	return listens, peers
+}
+
+// settleDirections lets the listening ports decide where the counters could not.
+func settleDirections(p *Proc) {
+	ports := p.Listens()
+	for i := range p.Held {
+		if h := &p.Held[i]; h.State != netlinkss.Listen {
+			h.Direction = settleDirection(h.Direction, h.Local.Port(), ports)
+		}
+	}
+	for i := range p.Dark {
+		d := &p.Dark[i]
+		d.Direction = settleDirection(d.Direction, d.Local.Port(), ports)
+	}
 }
 
 // settleDirection lets a listening port decide where the counters could not.
@@ -225,7 +272,7 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 // the socket itself said what it is. Its timer is not known.
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
-	for _, o := range j.wanted[uint64(s.Inode)] {
+	for _, o := range j.inodes[uint64(s.Inode)].owners {
 		held := j.space.Procs[o.proc].Held
 		if n := len(held); n > 0 && held[n-1].Cookie == s.Cookie {
 			held[n-1].Ask(keepalive)

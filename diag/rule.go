@@ -80,7 +80,7 @@ type Pass struct {
 	Thresholds Thresholds
 	Uptime     time.Duration // of the host
 
-	findings *[]*Finding
+	result *Result
 }
 
 // Report adds a finding. Rule, process and advice are filled in where the rule left them empty.
@@ -90,8 +90,11 @@ func (p *Pass) Report(f *Finding) {
 	if f.Advice == "" {
 		f.Advice = p.Advice()
 	}
-	*p.findings = append(*p.findings, f)
+	p.result.Findings = append(p.result.Findings, f)
 }
+
+// Gap adds something that the rule could not judge.
+func (p *Pass) Gap(g Gap) { p.result.Gaps = append(p.result.Gaps, g) }
 
 // Advice is the rule's advice in the words of the process's own runtime.
 func (p *Pass) Advice() string {
@@ -125,7 +128,7 @@ func Check(h *History, t Thresholds, rules []*Rule) *Result {
 		for _, proc := range space.Procs {
 			r.Gaps = append(r.Gaps, proc.Gaps...)
 			for _, rule := range rules {
-				rule.Check(&Pass{Rule: rule, Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime, findings: &r.Findings})
+				rule.Check(&Pass{Rule: rule, Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime, result: r})
 			}
 		}
 	}

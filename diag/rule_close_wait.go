@@ -49,7 +49,7 @@ func checkCloseWait(p *Pass) {
 		case h.State != netlinkss.CloseWait:
 		case closeWaitProved(p, h):
 			proved = append(proved, h)
-		case maskedCloseWait(h, p.Thresholds, p.Uptime) && !p.History.Moved(h):
+		case maskedCloseWait(h, p.Thresholds, p.Uptime) && !p.History.Moved(h) && !p.History.Entered(p.Proc, h):
 			masked = append(masked, h)
 		}
 	}
@@ -108,6 +108,7 @@ func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fi
 		{"not read to the end", strconv.Itoa(len(g.items) - readToEnd), "Recv-Q 1 or more"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
+	f.Evidence = append(f.Evidence, g.evidence()...)
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 )
 
 var closedFD = &Rule{
@@ -92,6 +93,7 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	if unknown > 0 {
 		f.Evidence = append(f.Evidence, Evidence{"not asked", strconv.Itoa(unknown), "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"})
 	}
+	f.Evidence = append(f.Evidence, g.evidence()...)
 	if seen.Known() {
 		f.Message += ", for " + seen.String()
 		f.Evidence = append(f.Evidence, Evidence{"dark", seen.String(), seen.Source})
@@ -110,8 +112,19 @@ func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
 		return "not connected and never were"
 	case g.addr != (netip.Addr{}):
 		return "dead, the connection was " + g.towards()
+	case dead == len(g.items) && g.others > 0:
+		return "dead, the connections were " + g.towards()
 	case dead == len(g.items):
 		return "dead"
 	}
-	return fmt.Sprintf("closed (%d dead, %d never connected, %d not asked)", dead, never, unknown)
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{dead, "dead"}, {never, "never connected"}, {unknown, "not asked"}} {
+		if part.n > 0 {
+			parts = append(parts, strconv.Itoa(part.n)+" "+part.what)
+		}
+	}
+	return "closed (" + strings.Join(parts, ", ") + ")"
 }

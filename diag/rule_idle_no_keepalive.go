@@ -68,7 +68,7 @@ func checkIdleNoKeepalive(p *Pass) {
 		p.Report(idleFinding(p, g, severity, FormatDuration(threshold), source))
 	}
 	if unknown > 0 {
-		p.Proc.Gaps = append(p.Proc.Gaps, Gap{
+		p.Gap(Gap{
 			What: "keepalive of idle sockets of " + Subject(p.Proc.Process), Count: unknown,
 			Why: "another timer hides it, and the socket could not be asked",
 		})
@@ -108,6 +108,7 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		{"age", oldest.String(), oldest.Source},
 		{"threshold", threshold, source},
 	}
+	f.Evidence = append(f.Evidence, g.evidence()...)
 	return f
 }
 

@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 )
@@ -35,7 +36,7 @@ func checkTimeWait(p *Pass) {
 		Sockets:  own,
 		Why:      "The side that closed first keeps TIME-WAIT for 60 seconds to catch late segments; no process holds it and no descriptor is used.",
 		Evidence: []Evidence{
-			{"TIME-WAIT in the namespace", strconv.Itoa(all), "sock_diag"},
+			{"TIME-WAIT in the namespace", strconv.Itoa(all), cmp.Or(p.Proc.Space.TimeWaitSource, "sock_diag")},
 			{"TIME-WAIT on its ports or towards its peers", strconv.Itoa(own), "ports that it listens on, peers that it is connected to"},
 		},
 	}

@@ -30,8 +30,10 @@ type Space struct {
 	Netns    uint64 // inode, 0 when it may not be read
 	Sysctls  procfd.NetSysctls
 	TimeWait int // sockets in TIME-WAIT in the namespace
-	Procs    []*Proc
-	Gaps     []Gap
+	// TimeWaitSource is where that number is from, when not from the list of sockets.
+	TimeWaitSource string
+	Procs          []*Proc
+	Gaps           []Gap
 }
 
 // Proc is a process with its sockets.

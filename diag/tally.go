@@ -235,7 +235,7 @@ var groupSorts = map[string]func(a, b *Group) int{
 	"idle":       func(a, b *Group) int { return cmp.Compare(b.OldestIdle.D, a.OldestIdle.D) },
 	"recv-q":     func(a, b *Group) int { return cmp.Compare(b.RecvQ, a.RecvQ) },
 	"send-q":     func(a, b *Group) int { return cmp.Compare(b.SendQ, a.SendQ) },
-	"key":        func(a, b *Group) int { return 0 },
+	"key":        func(_, _ *Group) int { return 0 },
 }
 
 // GroupSorts lists what [Tally.Groups] sorts by.

@@ -20,7 +20,7 @@ func Replay(r io.Reader) iter.Seq2[*Socket, error] {
 		rp := replay{r: bufio.NewReaderSize(r, maxRecord)}
 		for {
 			s, err := rp.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if err != nil {
@@ -43,7 +43,7 @@ type replay struct {
 // next reads one message: nil, nil for one that is no socket.
 func (p *replay) next() (*Socket, error) {
 	head, err := p.r.Peek(sizeofNlmsghdr)
-	if len(head) == 0 && err == io.EOF {
+	if len(head) == 0 && errors.Is(err, io.EOF) {
 		return nil, io.EOF
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (p *replay) message(h header, payload []byte) (*Socket, error) {
 }
 
 func cutShort(err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrTruncated
 	}
 	return err

@@ -31,7 +31,13 @@ type Request struct {
 	Family   Family // zero: both
 	Attrs    Attrs  // wanted; the kernel adds some unasked, and leaves out what does not apply
 	Protocol uint16 // zero: TCP
+	// Ports lists only sockets with one of these ports on either side; none: all. At most [MaxPorts].
+	// The kernel filters. Another source than [Conn.Dump] may list more.
+	Ports []uint16
 }
+
+// MaxPorts is how many ports a request takes.
+const MaxPorts = 64
 
 func (r Request) states() States {
 	if r.States == 0 {
@@ -74,7 +80,7 @@ func (r Request) legacy(seq uint32) []byte {
 	b = append(b, make([]byte, sizeofSockID)...)
 	b = native.AppendUint32(b, uint32(r.states()))
 	b = native.AppendUint32(b, 0) // idiag_dbs
-	return finish(b)
+	return finish(r.appendPorts(b))
 }
 
 // byFamily is struct inet_diag_req_v2 for a dump.
@@ -82,7 +88,7 @@ func (r Request) byFamily(seq uint32, f Family) []byte {
 	b := appendHeader(nil, msgByFamily, nlmFRequest|nlmFDump, seq)
 	b = r.appendV2(b, f)
 	b = append(b, make([]byte, sizeofSockID)...)
-	return finish(r.appendProtocol(b))
+	return finish(r.appendPorts(r.appendProtocol(b)))
 }
 
 // lookup is struct inet_diag_req_v2 for one socket.
@@ -100,10 +106,7 @@ func (r Request) lookup(seq uint32, f Family, local, peer netip.AddrPort, iface 
 }
 
 func (r Request) appendV2(b []byte, f Family) []byte {
-	p := r.protocol()
-	if p > 255 {
-		p = 255 // IPPROTO_RAW; the attribute below has the real one
-	}
+	p := min(r.protocol(), 255) // 255 is IPPROTO_RAW; the attribute below has the real one
 	b = append(b, byte(f), byte(p), r.ext(), 0)
 	return native.AppendUint32(b, uint32(r.states()))
 }
@@ -115,6 +118,52 @@ func (r Request) appendProtocol(b []byte) []byte {
 		b = native.AppendUint32(b, uint32(p))
 	}
 	return b
+}
+
+// Operations of the kernel's filter machine (inet_diag_bc_run): each is four bytes, a code and how far to go
+// on when it holds and when not. To end exactly at the end is to match. A comparison with a port is two
+// operations long, the port stands in the second.
+const (
+	bcJump     = 1
+	bcSourceEq = 11 // Linux 5.9
+	bcDestEq   = 12
+	bcOp       = 4
+	bcPortCond = 2 * bcOp
+	// reqBytecode is INET_DIAG_REQ_BYTECODE.
+	reqBytecode = 1
+)
+
+// appendPorts is a filter: source or destination port is one of r.Ports. The kernel wants every target of a
+// jump on the path of the yeses, so each comparison but the last is followed by a jump to the end, which a
+// failed comparison steps over.
+func (r Request) appendPorts(b []byte) []byte {
+	if len(r.Ports) == 0 {
+		return b
+	}
+	ports := r.Ports[:min(len(r.Ports), MaxPorts)]
+	conds := 2 * len(ports)
+	size := conds*bcPortCond + (conds-1)*bcOp
+	b = native.AppendUint16(b, uint16(sizeofNlattr+size))
+	b = native.AppendUint16(b, reqBytecode)
+	left := size
+	for i := range conds {
+		code := byte(bcSourceEq)
+		if i%2 == 1 {
+			code = bcDestEq
+		}
+		b = appendBC(b, code, bcPortCond, bcPortCond+bcOp)
+		b = appendBC(b, 0, 0, ports[i/2])
+		left -= bcPortCond
+		if left > 0 {
+			b = appendBC(b, bcJump, bcOp, uint16(left))
+			left -= bcOp
+		}
+	}
+	return b
+}
+
+func appendBC(b []byte, code, yes byte, no uint16) []byte {
+	return native.AppendUint16(append(b, code, yes), no)
 }
 
 // appendHeader is struct nlmsghdr; finish fills in its length.

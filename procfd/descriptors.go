@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -25,15 +26,14 @@ func (f *FS) descriptors(p *Process) error {
 func isDenied(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
 // countFDs takes the number of descriptors from the directory's size, which even those may read who
-// may not list it (Linux 6.2; before, it is 0).
+// may not list it. -1 is not known.
 func (f *FS) countFDs(p *Process) int {
-	p.Open = -1
-	info, err := os.Stat(f.Path(p.PID, "fd"))
-	if err != nil || info.Size() == 0 {
-		return 0
+	n := f.CountDescriptors(p.PID)
+	p.Open = n
+	if n == 0 {
+		p.Open = -1
 	}
-	p.Open = int(info.Size())
-	return p.Open
+	return n
 }
 
 func (f *FS) threadFDs(p *Process) {
@@ -56,29 +56,57 @@ func (f *FS) threadFDs(p *Process) {
 
 // listFDs counts the descriptors in dir by kind and keeps the sockets.
 func (f *FS) listFDs(p *Process, dir string) error {
-	p.Open, p.ByKind, p.Sockets = 0, [NumKinds]int{}, p.Sockets[:0]
+	var counts []*fdCount
+	err := walkMany(dir, func() visit {
+		c := &fdCount{}
+		counts = append(counts, c)
+		return c.add
+	})
+	p.Open, p.ByKind, p.Sockets = 0, [NumKinds]int{}, nil
 	unread := 0
 	var why error
-	err := walkFDs(dir, func(fd int, target []byte, err error) {
-		switch {
-		case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH):
-			return // closed since it was listed
-		case err != nil:
-			unread++
-			why = err
-		default:
-			kind, inode := parseLink(target)
-			p.ByKind[kind]++
-			if kind == KindSocket {
-				p.Sockets = append(p.Sockets, SocketFD{FD: fd, Inode: inode})
-			}
+	for _, c := range counts {
+		p.Open += c.open
+		for k, n := range c.byKind {
+			p.ByKind[k] += n
 		}
-		p.Open++
-	})
+		p.Sockets = append(p.Sockets, c.sockets...)
+		if c.unread > 0 {
+			unread += c.unread
+			why = c.why
+		}
+	}
+	slices.SortFunc(p.Sockets, func(a, b SocketFD) int { return a.FD - b.FD })
 	if unread > 0 {
 		p.gap("descriptors", unread, why)
 	}
 	return err
+}
+
+// fdCount is what one thread of a walk found.
+type fdCount struct {
+	open    int
+	unread  int
+	why     error
+	byKind  [NumKinds]int
+	sockets []SocketFD
+}
+
+func (c *fdCount) add(fd int, target []byte, err error) {
+	switch {
+	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH):
+		return // closed since it was listed
+	case err != nil:
+		c.unread++
+		c.why = err
+	default:
+		kind, inode := parseLink(target)
+		c.byKind[kind]++
+		if kind == KindSocket {
+			c.sockets = append(c.sockets, SocketFD{FD: fd, Inode: inode})
+		}
+	}
+	c.open++
 }
 
 // SocketInode reads which socket a descriptor of the process is open on now; ok is false when it is closed, or

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,6 +57,7 @@ func (f *FS) PIDs() ([]int, error) {
 			pids = append(pids, pid)
 		}
 	}
+	slices.Sort(pids) // the names came in the order of their digits
 	return pids, nil
 }
 
@@ -87,7 +89,7 @@ func (f *FS) line(elem ...string) string {
 func (f *FS) uptime() time.Duration {
 	first, _, _ := strings.Cut(f.line("uptime"), " ")
 	seconds, err := strconv.ParseFloat(first, 64)
-	if err != nil || seconds < 0 || seconds > 1e10 {
+	if err != nil || !(seconds >= 0 && seconds < 1e9) { // so written, NaN is out of range, too
 		return 0
 	}
 	return time.Duration(seconds * float64(time.Second))

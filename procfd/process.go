@@ -65,9 +65,21 @@ type Gap struct {
 // Denied reports whether more privilege would have closed the gap.
 func (g Gap) Denied() bool { return errors.Is(g.Err, fs.ErrPermission) }
 
-// Process reads one process. The error wraps [ErrGone] when there is none, or when it ended
-// meanwhile.
+// Process reads one process with its descriptors. The error wraps [ErrGone] when there is none, or when it
+// ended meanwhile.
 func (f *FS) Process(pid int) (*Process, error) {
+	p, err := f.Identify(pid)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.ReadDescriptors(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Identify reads all of a process but its descriptors, which are most of the work.
+func (f *FS) Identify(pid int) (*Process, error) {
 	proc, err := f.proc.Proc(pid)
 	if err != nil {
 		return nil, gone(pid, err)
@@ -85,14 +97,29 @@ func (f *FS) Process(pid int) (*Process, error) {
 	}
 	p.identify(f, proc)
 	p.limits(proc)
-	if err := f.descriptors(p); err != nil {
-		return nil, gone(pid, err)
-	}
-	// Was it one process from the first read to the last?
-	if again, err := proc.Stat(); err != nil || again.Starttime != p.Start {
-		return nil, gone(pid, ErrGone)
-	}
 	return p, nil
+}
+
+// ReadDescriptors reads what the process holds open into p. The error wraps [ErrGone] when it is not the
+// process any more that was identified.
+func (f *FS) ReadDescriptors(p *Process) error {
+	if err := f.descriptors(p); err != nil {
+		return gone(p.PID, err)
+	}
+	if !f.SameProcess(p) {
+		return gone(p.PID, ErrGone)
+	}
+	return nil
+}
+
+// CountDescriptors is how many descriptors a process has open, 0 before Linux 6.2, where the kernel does not
+// tell it in one call.
+func (f *FS) CountDescriptors(pid int) int {
+	info, err := os.Stat(f.Path(pid, "fd"))
+	if err != nil {
+		return 0
+	}
+	return int(info.Size())
 }
 
 // SameProcess reports whether pid is still the process that p was read from.

@@ -2,21 +2,108 @@ package procfd
 
 import (
 	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// walkFDs calls f for every descriptor that dir lists, with its link's target or the error of reading
-// it. target is valid during the call. It allocates nothing per descriptor: a leaking process has
-// tens of thousands.
-func walkFDs(dir string, f func(fd int, target []byte, err error)) error {
-	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+// visit takes one descriptor with its link's target, valid during the call, or the error of reading it.
+type visit func(fd int, target []byte, err error)
+
+// walkFDs calls f for every descriptor that dir lists. It allocates nothing per descriptor: a leaking
+// process has tens of thousands.
+func walkFDs(dir string, f visit) error {
+	d, err := openDir(dir)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: dir, Err: err}
+		return err
 	}
 	defer unix.Close(d)
-	w := fdWalk{dir: d, f: f}
+	return list(d, dir, 0, f)
+}
+
+func openDir(dir string) (int, error) {
+	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	return d, nil
+}
+
+// Numbers of descriptors from which a walk goes another way.
+const (
+	denseFrom    = 256  // ask for 0, 1, 2, … instead of listing
+	parallelFrom = 2048 // and do so on two threads
+	denseBlock   = 256
+)
+
+// walkMany is walkFDs for a table whose size is known (the directory's st_size, Linux 6.2). The numbers of
+// descriptors are dense, the kernel gives out the lowest free one, so asking for each in turn spares the
+// listing, a fifth of the work; and two threads can share it. Each thread has a visit of its own, from
+// visitor. What lies beyond the dense part is listed after all.
+func walkMany(dir string, visitor func() visit) error {
+	d, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(d)
+	var st unix.Stat_t
+	if err := unix.Fstat(d, &st); err != nil || st.Size < denseFrom {
+		return list(d, dir, 0, visitor())
+	}
+	n := int(st.Size)
+	w := dense{dir: d, want: int64(n), end: int64(n + n/8)}
+	workers := 1
+	if n >= parallelFrom {
+		workers = min(2, runtime.GOMAXPROCS(0))
+	}
+	var wg sync.WaitGroup
+	for range workers {
+		f := visitor()
+		wg.Go(func() { w.run(f) })
+	}
+	wg.Wait()
+	if w.found.Load() >= w.want {
+		return nil
+	}
+	return list(d, dir, int(w.end), visitor())
+}
+
+// dense asks for the descriptors below end in blocks, until all that are wanted were found.
+type dense struct {
+	dir         int
+	want, end   int64
+	next, found atomic.Int64
+}
+
+func (w *dense) run(f visit) {
+	r := fdWalk{dir: w.dir}
+	name := make([]byte, 0, 24)
+	for w.found.Load() < w.want {
+		from := w.next.Add(denseBlock) - denseBlock
+		if from >= w.end {
+			return
+		}
+		found := int64(0)
+		for fd := from; fd < min(from+denseBlock, w.end); fd++ {
+			name = append(strconv.AppendInt(name[:0], fd, 10), 0)
+			target, err := r.readlink(name)
+			if err == unix.ENOENT {
+				continue
+			}
+			found++
+			f(int(fd), target, err)
+		}
+		w.found.Add(found)
+	}
+}
+
+// list walks the directory d by listing it, from the descriptor with the number from on.
+func list(d int, dir string, from int, f visit) error {
+	w := fdWalk{dir: d, from: from, f: f}
 	var buf [32 << 10]byte
 	for {
 		n, err := unix.Getdents(d, buf[:])
@@ -35,7 +122,8 @@ func walkFDs(dir string, f func(fd int, target []byte, err error)) error {
 
 type fdWalk struct {
 	dir  int
-	f    func(int, []byte, error)
+	from int
+	f    visit
 	link [512]byte // longer targets are files: the kind shows in the front
 }
 
@@ -50,7 +138,7 @@ func (w *fdWalk) entries(b []byte) {
 			return
 		}
 		name := b[direntName:size]
-		if fd, ok := number(name); ok {
+		if fd, ok := number(name); ok && fd >= w.from {
 			target, err := w.readlink(name)
 			w.f(fd, target, err)
 		}

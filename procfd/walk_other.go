@@ -8,8 +8,12 @@ import (
 	"strconv"
 )
 
+type visit func(fd int, target []byte, err error)
+
+func walkMany(dir string, visitor func() visit) error { return walkFDs(dir, visitor()) }
+
 // walkFDs reads a recorded tree; only Linux has a live one.
-func walkFDs(dir string, f func(fd int, target []byte, err error)) error {
+func walkFDs(dir string, f visit) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err

@@ -157,12 +157,14 @@ func descriptorFacts(p *diag.Proc) string {
 	case p.SoftLimit > 0:
 		s += fmt.Sprintf(" of %d (%.1f %%)", p.SoftLimit, float64(p.Open)*100/float64(p.SoftLimit))
 	}
-	sep := ": "
+	var kinds []string
 	for k, n := range p.ByKind {
 		if n > 0 {
-			s += fmt.Sprintf("%s%s %d", sep, procfd.Kind(k), n)
-			sep = ", "
+			kinds = append(kinds, fmt.Sprintf("%s %d", procfd.Kind(k), n))
 		}
+	}
+	if len(kinds) > 0 {
+		s += ": " + strings.Join(kinds, ", ")
 	}
 	return s
 }
@@ -260,7 +262,7 @@ var sampleSorts = map[string]func(a, b *diag.Sample) int{
 	"idle":   func(a, b *diag.Sample) int { return cmp.Compare(b.Idle.D, a.Idle.D) },
 	"age":    func(a, b *diag.Sample) int { return cmp.Compare(b.Age.D, a.Age.D) },
 	"held":   func(a, b *diag.Sample) int { return cmp.Compare(b.Held.D, a.Held.D) },
-	"fd":     func(a, b *diag.Sample) int { return 0 },
+	"fd":     func(_, _ *diag.Sample) int { return 0 },
 	"recv-q": func(a, b *diag.Sample) int { return cmp.Compare(b.RecvQ, a.RecvQ) },
 	"send-q": func(a, b *diag.Sample) int { return cmp.Compare(b.SendQ, a.SendQ) },
 	"peer":   func(a, b *diag.Sample) int { return a.Peer.Compare(b.Peer) },

@@ -110,7 +110,7 @@ func (p *printer) section(s Section) {
 func (p *printer) wrapped(first, rest, s string) {
 	room := max(p.width-utf8.RuneCountInString(rest), 20)
 	prefix, line, used := first, "", 0
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		n := utf8.RuneCountInString(word)
 		if used > 0 && used+1+n > room {
 			p.line(prefix + line)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,7 +60,7 @@ func (p *program) backend(ctx context.Context) error {
 		}
 		go func() {
 			defer conn.Close()
-			io.Copy(conn, conn) // an error ends it as an end does
+			_, _ = io.Copy(conn, conn) // an error ends it as an end does
 		}()
 	}
 }
@@ -85,7 +86,7 @@ func (p *program) clients(ctx context.Context, target string, silent, talking in
 		}
 		open.Go(func() {
 			defer conn.Close()
-			io.Copy(io.Discard, r)
+			_, _ = io.Copy(io.Discard, r)
 		})
 	}
 	p.ui.progress("connected %d", silent+talking)
@@ -110,7 +111,10 @@ func talk(conn net.Conn, r *bufio.Reader) error {
 }
 
 func keepTalking(ctx context.Context, conn net.Conn, r *bufio.Reader) {
-	for sleep(ctx, demoTalk) == nil && talk(conn, r) == nil {
+	for sleep(ctx, demoTalk) == nil {
+		if talk(conn, r) != nil {
+			return
+		}
 	}
 }
 
@@ -175,14 +179,13 @@ func (pt *part) expect(ctx context.Context, word string) (string, error) {
 
 // stop ends all parts, the last started first, and waits for them.
 func (ps *parts) stop() {
-	for i := len(ps.list) - 1; i >= 0; i-- {
-		pt := ps.list[i]
-		pt.cmd.Process.Signal(syscall.SIGTERM)
-		kill := time.AfterFunc(5*time.Second, func() { pt.cmd.Process.Kill() })
+	for _, pt := range slices.Backward(ps.list) {
+		_ = pt.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+		kill := time.AfterFunc(5*time.Second, func() { _ = pt.cmd.Process.Kill() })
 		for range pt.lines {
 			// To the end, so that it can say its last and go.
 		}
-		pt.cmd.Wait()
+		_ = pt.cmd.Wait() // killed by us: its status says nothing
 		kill.Stop()
 	}
 }

@@ -186,7 +186,7 @@ func (s *scan) byPort(ctx context.Context, port uint16) error {
 	}
 	defer list.close()
 	inodes := map[uint64]bool{}
-	for sock, err := range list.dump(ctx, netlinkss.Request{}) {
+	for sock, err := range list.dump(ctx, netlinkss.Request{Ports: []uint16{port}}) {
 		if err != nil {
 			return err
 		}

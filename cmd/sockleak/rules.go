@@ -79,7 +79,7 @@ func showRule(w io.Writer, name string) error {
 func wrap(s, indent string, width int) string {
 	var b strings.Builder
 	line := indent
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		if len(line) > len(indent) && len(line)+1+len(word) > width {
 			b.WriteString(line + "\n")
 			line = indent

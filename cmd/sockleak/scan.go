@@ -74,11 +74,11 @@ func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
 	return nil
 }
 
-// processes reads the processes, by the inode of their network namespace.
+// processes identifies the processes, by the inode of their network namespace.
 func (s *scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
 	for _, pid := range s.pids {
-		p, err := s.src.fs.Process(pid)
+		p, err := s.src.fs.Identify(pid)
 		if errors.Is(err, procfd.ErrGone) && s.selected {
 			continue
 		}
@@ -119,36 +119,13 @@ func (s *scan) space(ctx context.Context, netns uint64, procs []*procfd.Process)
 	}
 	defer list.close()
 	space.Gaps = append(space.Gaps, list.gaps...)
-	join := diag.NewJoin(space, procs)
-	req := netlinkss.Request{States: netlinkss.AllStates &^ netlinkss.TimeWait.Mask(), Attrs: netlinkss.AttrInfo}
-	if err := s.each(ctx, space, list, req, join.Add); err != nil {
+	join, err := s.join(ctx, space, list, procs)
+	if err != nil {
 		return nil, err
 	}
 	(&resolver{scan: s, list: list, join: join}).run(ctx)
 	s.askMasked(space)
-	// TIME-WAIT comes last, when it is known who listens where. The kernel filters, so the second walk is cheap.
-	if err := s.each(ctx, space, list, netlinkss.Request{States: netlinkss.TimeWait.Mask()}, join.AddTimeWait); err != nil {
-		return nil, err
-	}
 	return join.Space(), nil
-}
-
-// each feeds a list of sockets to f. A list that ends early is a gap and not an error.
-func (s *scan) each(ctx context.Context, space *diag.Space, list *sockets, req netlinkss.Request, f func(*netlinkss.Socket)) error {
-	for sock, err := range list.dump(ctx, req) {
-		if err != nil {
-			if gap, ok := incomplete(err); ok {
-				space.Gaps = append(space.Gaps, gap)
-				return nil
-			}
-			if errors.Is(err, context.Canceled) {
-				return errInterrupted
-			}
-			return err
-		}
-		f(sock)
-	}
-	return nil
 }
 
 // askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.

@@ -125,11 +125,11 @@ func (s *source) openProc(pid int, why string) (*sockets, error) {
 		family netlinkss.Family
 		path   string
 	}{{netlinkss.Inet, s.fs.NetPath(pid, "tcp")}, {netlinkss.Inet6, s.fs.NetPath(pid, "tcp6")}}
-	if f, err := os.Open(files[0].path); err != nil {
+	f, err := os.Open(files[0].path)
+	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %s; and %w", why, err)
-	} else {
-		f.Close()
 	}
+	f.Close()
 	s.ui.detail("sockets from %s", files[0].path)
 	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {

@@ -77,6 +77,9 @@ func (s *source) stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error
 	}
 	tally.Filter.Uptime = stat.Snapshot.Host.Uptime
 	req := netlinkss.Request{States: tally.Filter.States, Attrs: netlinkss.AttrInfo}
+	if tally.Filter.Port != 0 {
+		req.Ports = []uint16{tally.Filter.Port}
+	}
 	for sock, err := range list.dump(ctx, req) {
 		if err != nil {
 			if gap, ok := incomplete(err); ok {

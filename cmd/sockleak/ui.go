@@ -2,7 +2,7 @@ package main
 
 // Printing rules. stdout carries the report and nothing else. Everything said to the user goes to stderr, a
 // line each: "sockleak: error: …" once, at the end, with a "sockleak: hint: …" behind it when there is
-// something to do; "sockleak: warning: …" and progress before, unless -q; details with -v.
+// something to do; progress before, unless -q; details with -v.
 
 import (
 	"errors"
@@ -31,12 +31,6 @@ func (u *ui) error(err error) {
 	var h *hinted
 	if errors.As(err, &h) && h.hint != "" {
 		u.say("hint: ", h.hint)
-	}
-}
-
-func (u *ui) warn(format string, args ...any) {
-	if !u.quiet {
-		u.say("warning: ", fmt.Sprintf(format, args...))
 	}
 }
 

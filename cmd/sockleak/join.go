@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// join lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
+func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs []*procfd.Process) (*diag.Join, error) {
+	ports := s.ports(space, list, procs)
+	f := feed{scan: s, space: space, list: list, procs: procs, walked: make(chan error, 1)}
+	go func() { f.walked <- f.walk() }()
+	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
+	if len(ports) > 0 {
+		// Listeners stand in a table of their own, which costs nothing to list.
+		requests = []netlinkss.Request{
+			{Attrs: netlinkss.AttrInfo, States: netlinkss.Listen.Mask()},
+			{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ netlinkss.Listen.Mask(), Ports: ports},
+		}
+	}
+	for _, r := range requests {
+		if err := f.dump(ctx, r); err != nil {
+			<-f.ready()
+			return nil, err
+		}
+	}
+	if err := f.wait(); err != nil {
+		return nil, err
+	}
+	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
+		s.src.ui.detail("the ports did not cover the process: reading every socket")
+		rest := netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())
+		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
+	}
+	return f.join, nil
+}
+
+// manyUnlisted is from how many descriptors without a socket another dump is cheaper than asking each.
+const manyUnlisted = 1000
+
+// feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
+// process could hold waits. That is bounded by how long the walk takes.
+type feed struct {
+	scan    *scan
+	space   *diag.Space
+	list    *sockets
+	procs   []*procfd.Process
+	walked  chan error
+	join    *diag.Join // nil until the walk is over
+	err     error
+	waiting [][]netlinkss.Socket
+}
+
+// walk reads the descriptors of every process.
+func (f *feed) walk() error {
+	for _, p := range f.procs {
+		err := f.scan.src.fs.ReadDescriptors(p)
+		if errors.Is(err, procfd.ErrGone) && f.scan.selected {
+			p.Start = 0 // to be dropped
+			continue
+		}
+		if err != nil {
+			return goneHint(err)
+		}
+	}
+	return nil
+}
+
+// dump feeds one list of sockets. A list that ends early is a gap and not an error.
+func (f *feed) dump(ctx context.Context, r netlinkss.Request) error {
+	for sock, err := range f.list.dump(ctx, r) {
+		if err != nil {
+			if gap, ok := incomplete(err); ok {
+				f.space.Gaps = append(f.space.Gaps, gap)
+				return nil
+			}
+			if errors.Is(err, context.Canceled) {
+				return errInterrupted
+			}
+			return err
+		}
+		f.add(sock)
+	}
+	return nil
+}
+
+// waitBlock is how many sockets wait in one piece of memory.
+const waitBlock = 128
+
+func (f *feed) add(s *netlinkss.Socket) {
+	if f.join == nil {
+		select {
+		case err := <-f.walked:
+			f.begin(err)
+		default:
+			f.hold(s)
+			return
+		}
+	}
+	f.join.Add(s)
+}
+
+func (f *feed) hold(s *netlinkss.Socket) {
+	if s.Inode == 0 && s.State != netlinkss.TimeWait {
+		return
+	}
+	n := len(f.waiting)
+	if n == 0 || len(f.waiting[n-1]) == waitBlock {
+		f.waiting = append(f.waiting, make([]netlinkss.Socket, 0, waitBlock))
+		n++
+	}
+	f.waiting[n-1] = append(f.waiting[n-1], *s)
+}
+
+// wait waits for the end of the walk.
+func (f *feed) wait() error {
+	if f.join == nil {
+		f.begin(<-f.walked)
+	}
+	return f.err
+}
+
+// begin joins what has waited.
+func (f *feed) begin(err error) {
+	f.err = err
+	f.procs = slices.DeleteFunc(f.procs, func(p *procfd.Process) bool { return p.Start == 0 })
+	f.join = diag.NewJoin(f.space, f.procs)
+	for _, block := range f.waiting {
+		for i := range block {
+			f.join.Add(&block[i])
+		}
+	}
+	f.waiting = nil
+}
+
+// ready is closed or filled when nobody reads descriptors any more.
+func (f *feed) ready() <-chan error {
+	if f.join != nil {
+		done := make(chan error)
+		close(done)
+		return done
+	}
+	return f.walked
+}
+
+// When a port filter is worth its sampling.
+const (
+	filterFrom  = 20_000 // sockets in the namespace
+	filterShare = 2      // times what the processes hold at the most
+	samples     = 64
+	mostPorts   = 8
+)
+
+// ports are those that nearly all sockets of the processes have on one side: the port that a server listens
+// on, those of the services that a client is connected to. A dump that the kernel filters by them costs a fifth for
+// each socket of others. They are told from a few descriptors; what has another port is not lost, it is looked up
+// one by one. None: list everything, because there is not much more, or because it may not be told.
+func (s *scan) ports(space *diag.Space, list *sockets, procs []*procfd.Process) []uint16 {
+	if list.conn == nil || len(procs) != 1 {
+		return nil
+	}
+	p := procs[0]
+	open := s.src.fs.CountDescriptors(p.PID)
+	stat, err := s.src.fs.Sockstat(p.PID)
+	all := max(stat.InUse, 0) + max(stat.InUse6, 0) + max(stat.TW, 0)
+	if err != nil || open == 0 || stat.TW < 0 || all < filterFrom || all < filterShare*open {
+		return nil
+	}
+	ports := s.samplePorts(p, open)
+	if len(ports) > 0 {
+		s.src.ui.detail("asking the kernel for sockets on ports %v only: process %d has up to %d of %d", ports, p.PID, open, all)
+		space.TimeWait, space.TimeWaitSource = stat.TW, "/proc/net/sockstat"
+	}
+	return ports
+}
+
+// samplePorts looks at descriptors all over the table.
+func (s *scan) samplePorts(p *procfd.Process, open int) []uint16 {
+	asker, err := s.src.fs.Ask(p)
+	if err != nil {
+		return nil
+	}
+	defer asker.Close()
+	var seen [][2]uint16
+	step := max(open/samples, 1)
+	for fd := step / 2; fd < open && len(seen) < samples; fd += step {
+		inode, ok := s.src.fs.SocketInode(p, fd)
+		if !ok {
+			continue
+		}
+		a, err := asker.Socket(procfd.SocketFD{FD: fd, Inode: inode})
+		if err == nil && a.IsTCP() && a.Peer.IsValid() && a.Local.Port() != 0 {
+			seen = append(seen, [2]uint16{a.Local.Port(), a.Peer.Port()})
+		}
+	}
+	return coverPorts(seen)
+}
+
+// coverPorts picks the ports that cover the samples, the most frequent first; nil when a few ports do not
+// cover nearly all of them.
+func coverPorts(seen [][2]uint16) []uint16 {
+	if len(seen) < samples/4 {
+		return nil
+	}
+	allowed := len(seen) / 32 // not covered
+	var ports []uint16
+	for len(seen) > allowed {
+		count := map[uint16]int{}
+		var best uint16
+		for _, s := range seen {
+			for _, port := range s {
+				if count[port]++; count[port] > count[best] || count[port] == count[best] && port < best {
+					best = port
+				}
+			}
+		}
+		if count[best] < 2 || len(ports) == mostPorts {
+			return nil
+		}
+		ports = append(ports, best)
+		seen = slices.DeleteFunc(seen, func(s [2]uint16) bool { return s[0] == best || s[1] == best })
+	}
+	return ports
+}
