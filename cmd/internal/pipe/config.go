@@ -1,0 +1,162 @@
+package pipe
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"time"
+)
+
+// A Mode says how a [Proxy] joins its two sockets.
+type Mode int
+
+const (
+	// Fixed bounds every wait and passes on every way that a connection can end.
+	Fixed Mode = iota
+	// Leaky passes on data and close, and waits for everything else for ever.
+	Leaky
+)
+
+// String returns "fixed" or "leaky", and "unknown(N)" for any other value.
+func (m Mode) String() string {
+	switch m {
+	case Fixed:
+		return "fixed"
+	case Leaky:
+		return "leaky"
+	}
+	return fmt.Sprintf("unknown(%d)", int(m))
+}
+
+// ParseMode returns the mode that prints as s. It fails on anything but "fixed" and "leaky".
+func ParseMode(s string) (Mode, error) {
+	for _, m := range []Mode{Fixed, Leaky} {
+		if s == m.String() {
+			return m, nil
+		}
+	}
+	return 0, fmt.Errorf("parse mode %q: want fixed or leaky", s)
+}
+
+// A Config says where a [Proxy] connects to and how long it waits for what.
+//
+// Only Target is required. In every duration 0 stands for the default and, where the field says so, a negative value
+// for "off". The leaky mode has no limits: it uses Target, Mode and Logf alone.
+type Config struct {
+	// Target is the host:port to connect to. An empty host is this host, as in package net.
+	Target string
+
+	// Mode is Fixed unless set.
+	Mode Mode
+
+	// KeepAlive is how long a socket is silent before the kernel probes its peer (TCP_KEEPIDLE). It is rounded up to
+	// whole seconds, 32767 at most. Default 60s; negative: no keepalive.
+	KeepAlive time.Duration
+
+	// KeepAliveInterval is the time between unanswered probes (TCP_KEEPINTVL), in seconds as KeepAlive. Default 15s.
+	KeepAliveInterval time.Duration
+
+	// KeepAliveCount is how many unanswered probes end a connection (TCP_KEEPCNT), 127 at most. Default 4. The kernel
+	// ignores it in favour of UserTimeout when that is on, so the default UserTimeout leaves time for all probes.
+	KeepAliveCount int
+
+	// IdleTimeout closes both sockets when no byte has moved in either direction for so long, whether because neither
+	// peer sends or because one does not read. Bytes that a peer acknowledges after they have left the proxy count as
+	// moved. While such bytes are outstanding the limit may be exceeded by a quarter. Default 60s; negative: no limit.
+	IdleTimeout time.Duration
+
+	// HalfCloseTimeout bounds the other direction once one has ended. It is measured as IdleTimeout is, from the last
+	// byte moved or the end of the first direction, whichever is later: a long answer to a finished request is not cut
+	// while it makes progress. IdleTimeout holds as well, so the shorter one counts. Default 30s; negative: no limit
+	// of its own.
+	HalfCloseTimeout time.Duration
+
+	// UserTimeout is how long sent data may stay unacknowledged, or a peer's window closed, before the kernel gives the
+	// connection up (TCP_USER_TIMEOUT), rounded up to milliseconds. It also bounds unanswered keepalive probes.
+	// Default: KeepAlive + KeepAliveInterval × KeepAliveCount, or 60s without keepalive; negative: off.
+	UserTimeout time.Duration
+
+	// ConnectTimeout bounds the connection to Target, name lookup included. Default 10s; negative: the kernel's own
+	// limit alone.
+	ConnectTimeout time.Duration
+
+	// Drain is how long open connections may go on after the end of Serve's context before they are cut. Default 10s;
+	// negative: not at all.
+	Drain time.Duration
+
+	// Logf, if set, is told each error in one line: of a connection, or of accepting one. It must be safe for
+	// concurrent use. It is never called after Serve has returned.
+	Logf func(format string, args ...any)
+}
+
+// Bounds of the kernel: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT in include/net/tcp.h, and the int of
+// TCP_USER_TIMEOUT.
+const (
+	maxKeepAlive   = 32767 * time.Second
+	maxProbes      = 127
+	maxUserTimeout = math.MaxInt32 * time.Millisecond
+)
+
+// withDefaults returns c with every zero replaced by its default.
+func (c Config) withDefaults() Config {
+	c.KeepAlive = orDefault(c.KeepAlive, 60*time.Second)
+	c.KeepAliveInterval = orDefault(c.KeepAliveInterval, 15*time.Second)
+	c.KeepAliveCount = orDefault(c.KeepAliveCount, 4)
+	c.IdleTimeout = orDefault(c.IdleTimeout, 60*time.Second)
+	c.HalfCloseTimeout = orDefault(c.HalfCloseTimeout, 30*time.Second)
+	c.UserTimeout = orDefault(c.UserTimeout, c.defaultUserTimeout())
+	c.ConnectTimeout = orDefault(c.ConnectTimeout, 10*time.Second)
+	c.Drain = orDefault(c.Drain, 10*time.Second)
+	return c
+}
+
+// defaultUserTimeout is the time that keepalive needs to find a dead peer. With less, the first lost probe would end
+// the connection: a user timeout takes the place of the probe count (tcp_keepalive_timer).
+func (c Config) defaultUserTimeout() time.Duration {
+	if c.KeepAlive < 0 {
+		return 60 * time.Second
+	}
+	return min(c.KeepAlive+c.KeepAliveInterval*time.Duration(c.KeepAliveCount), maxUserTimeout)
+}
+
+func orDefault[T time.Duration | int](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// check reports the first value that cannot be meant.
+func (c Config) check() error {
+	if c.Mode != Fixed && c.Mode != Leaky {
+		return fmt.Errorf("mode %s: want fixed or leaky", c.Mode)
+	}
+	if c.KeepAlive > maxKeepAlive {
+		return fmt.Errorf("keepalive %s: more than %s", c.KeepAlive, maxKeepAlive)
+	}
+	if c.KeepAliveInterval < 0 || c.KeepAliveInterval > maxKeepAlive {
+		return fmt.Errorf("keepalive interval %s: want 1s to %s", c.KeepAliveInterval, maxKeepAlive)
+	}
+	if c.KeepAliveCount < 0 || c.KeepAliveCount > maxProbes {
+		return fmt.Errorf("keepalive count %d: want 1 to %d", c.KeepAliveCount, maxProbes)
+	}
+	if c.UserTimeout > maxUserTimeout {
+		return fmt.Errorf("user timeout %s: more than %s", c.UserTimeout, maxUserTimeout)
+	}
+	return nil
+}
+
+func checkTarget(target string) error {
+	_, port, err := net.SplitHostPort(target)
+	if err != nil {
+		return fmt.Errorf("target %q: want host:port: %w", target, err)
+	}
+	n, err := net.LookupPort("tcp", port)
+	if err != nil {
+		return fmt.Errorf("target %q: %w", target, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("target %q: no port", target)
+	}
+	return nil
+}

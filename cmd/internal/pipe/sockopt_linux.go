@@ -1,0 +1,103 @@
+package pipe
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sockopts are the options of a socket. They are set in the socket's Control call, before it connects, so that they
+// hold for the handshake too.
+type sockopts struct {
+	keepAlive   bool
+	idle        int // TCP_KEEPIDLE, seconds
+	interval    int // TCP_KEEPINTVL, seconds
+	count       int // TCP_KEEPCNT
+	userTimeout int // TCP_USER_TIMEOUT, milliseconds; 0: untouched
+}
+
+// sockopts returns the options for both sides of a connection. c has its defaults.
+func (c Config) sockopts() sockopts {
+	if c.Mode == Leaky {
+		return sockopts{}
+	}
+	o := sockopts{keepAlive: c.KeepAlive > 0}
+	if o.keepAlive {
+		o.idle = ceil(c.KeepAlive, time.Second)
+		o.interval = ceil(c.KeepAliveInterval, time.Second)
+		o.count = c.KeepAliveCount
+	}
+	if c.UserTimeout > 0 {
+		o.userTimeout = ceil(c.UserTimeout, time.Millisecond)
+	}
+	return o
+}
+
+func ceil(d, unit time.Duration) int {
+	n := d / unit
+	if d%unit > 0 {
+		n++
+	}
+	return int(n)
+}
+
+// control has the signature of net.Dialer.Control and net.ListenConfig.Control.
+func (o sockopts) control(_, _ string, c syscall.RawConn) error {
+	return o.set(c)
+}
+
+func (o sockopts) set(c syscall.RawConn) error {
+	var err error
+	cerr := c.Control(func(fd uintptr) { err = o.apply(int(fd)) })
+	return errors.Join(cerr, err)
+}
+
+func (o sockopts) apply(fd int) error {
+	if !o.keepAlive {
+		if err := setInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0); err != nil {
+			return err
+		}
+	} else if err := o.applyKeepAlive(fd); err != nil {
+		return err
+	}
+	if o.userTimeout == 0 {
+		return nil
+	}
+	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, o.userTimeout)
+}
+
+func (o sockopts) applyKeepAlive(fd int) error {
+	// The times come first: SO_KEEPALIVE starts the timer with whatever they are.
+	for _, opt := range [...]struct{ level, name, value int }{
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, o.idle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, o.interval},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.count},
+		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+	} {
+		if err := setInt(fd, opt.level, opt.name, opt.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func setInt(fd, level, name, value int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, level, name, value))
+}
+
+// unacknowledged returns how many bytes the kernel still holds for the peer (SIOCOUTQ), and 0 if it cannot tell.
+func unacknowledged(c syscall.RawConn) int {
+	var n int
+	err := c.Control(func(fd uintptr) {
+		if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
+			n = v
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}
