@@ -103,13 +103,13 @@ func (h *History) Moved(s *HeldSocket) bool {
 	return moved
 }
 
-// Entered reports whether the look before the last proves that s came into its state since: it saw the
-// process, and s not in that state.
-func (h *History) Entered(p *Proc, s *HeldSocket) bool {
+// Entered reports whether s is proven to have come into its state within d: the look before the last is
+// no older, and saw the process, and s not in that state.
+func (h *History) Entered(p *Proc, s *HeldSocket, d time.Duration) bool {
 	entered := false
 	h.earlier(func(l *look) bool {
 		_, was := l.held[s.Cookie]
-		entered = !was && l.procs[procKey{p.PID, p.Start}]
+		entered = !was && l.procs[procKey{p.PID, p.Start}] && h.Last().At.Sub(l.At) <= d
 		return false
 	})
 	return entered

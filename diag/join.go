@@ -18,6 +18,7 @@ import (
 type Join struct {
 	space    *Space
 	inodes   map[uint64]*wanted
+	fds      []int
 	twice    int // inodes of two sockets
 	timeWait []timeWaitRow
 }
@@ -30,11 +31,8 @@ type wanted struct {
 	cookie uint64
 }
 
-// owner is one descriptor.
-type owner struct {
-	proc int // index into Space.Procs
-	fd   int
-}
+// owner is one descriptor, as its indexes into Space.Procs and that process's Sockets.
+type owner struct{ proc, socket int32 }
 
 // timeWaitRow is what is kept of a socket in TIME-WAIT until it is known who listens where. The kernel bounds how many there are
 // (tcp_max_tw_buckets), and a second walk for them would cost more.
@@ -49,16 +47,17 @@ func NewJoin(space *Space, processes []*procfd.Process) *Join {
 	for _, p := range processes {
 		descriptors += len(p.Sockets)
 	}
-	j := &Join{space: space, inodes: make(map[uint64]*wanted, descriptors)}
+	j := &Join{space: space, inodes: make(map[uint64]*wanted, descriptors), fds: make([]int, 0, descriptors)}
 	// One block for all, cut into pieces of one: nearly every socket has one descriptor.
 	entries := make([]wanted, 0, descriptors)
 	owners := make([]owner, 0, descriptors)
 	for i, p := range processes {
+		// A place for each descriptor, in their order: a socket is half a KiB and moves once.
 		space.Procs = append(space.Procs, &Proc{
-			Process: p, Space: space, Gaps: processGaps(p), Held: make([]HeldSocket, 0, len(p.Sockets)),
+			Process: p, Space: space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets)),
 		})
-		for _, s := range p.Sockets {
-			o := owner{proc: i, fd: s.FD}
+		for k, s := range p.Sockets {
+			o := owner{int32(i), int32(k)}
 			if w := j.inodes[s.Inode]; w != nil {
 				w.owners = append(w.owners, o)
 				continue
@@ -106,16 +105,23 @@ func (j *Join) Add(s *netlinkss.Socket) {
 		return
 	}
 	w.found, w.cookie = true, s.Cookie
-	var last *HeldSocket
-	lastProc := -1
+	var held *HeldSocket
+	last := int32(-1)
 	for _, o := range w.owners {
-		if o.proc == lastProc {
-			last.FDs = append(last.FDs, o.fd)
+		p := j.space.Procs[o.proc]
+		fd := p.Sockets[o.socket].FD
+		if o.proc != last {
+			held, last = &p.Held[o.socket], o.proc
+			held.Socket, held.Keepalive, held.Direction = *s, KeepaliveOf(s), DirectionOf(s)
+		}
+		if len(held.FDs) == 0 {
+			// Nearly every socket has one: a piece of one block.
+			j.fds = append(j.fds, fd)
+			n := len(j.fds)
+			held.FDs = j.fds[n-1 : n : n]
 			continue
 		}
-		p := j.space.Procs[o.proc]
-		p.Held = append(p.Held, HeldSocket{Socket: *s, FDs: []int{o.fd}, Keepalive: KeepaliveOf(s), Direction: DirectionOf(s)})
-		last, lastProc = &p.Held[len(p.Held)-1], o.proc
+		held.FDs = append(held.FDs, fd)
 	}
 }
 
@@ -163,8 +169,7 @@ func (j *Join) Unread(p *Proc, what string, count int, why string) {
 // Space ends the join.
 func (j *Join) Space() *Space {
 	for _, p := range j.space.Procs {
-		p.Held = slices.DeleteFunc(p.Held, func(h HeldSocket) bool { return j.inodes[uint64(h.Inode)].twice })
-		p.Held = byFD(p.Held)
+		p.Held = j.compact(p.Held)
 		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return a.FD - b.FD })
 		settleDirections(p)
 		if p.Foreign > 0 {
@@ -183,18 +188,21 @@ func (j *Join) Space() *Space {
 	return j.space
 }
 
-// byFD sorts by descriptor. A socket is half a KiB, so positions are sorted and each socket moves once.
-func byFD(held []HeldSocket) []HeldSocket {
-	order := make([]int, len(held))
-	for i := range order {
-		order[i] = i
+// compact closes the gaps that descriptors have left whose socket was not found, or is not certain.
+func (j *Join) compact(held []HeldSocket) []HeldSocket {
+	n := 0
+	for i := range held {
+		h := &held[i]
+		if len(h.FDs) == 0 || j.twice > 0 && j.inodes[uint64(h.Inode)].twice {
+			continue
+		}
+		if n != i {
+			held[n] = *h
+		}
+		n++
 	}
-	slices.SortFunc(order, func(a, b int) int { return held[a].FD() - held[b].FD() })
-	sorted := make([]HeldSocket, len(held))
-	for to, from := range order {
-		sorted[to] = held[from]
-	}
-	return sorted
+	clear(held[n:])
+	return held[:n]
 }
 
 // countTimeWait counts for each process what is in TIME-WAIT on its ports or towards its peers.
@@ -273,9 +281,8 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
 	for _, o := range j.inodes[uint64(s.Inode)].owners {
-		held := j.space.Procs[o.proc].Held
-		if n := len(held); n > 0 && held[n-1].Cookie == s.Cookie {
-			held[n-1].Ask(keepalive)
+		if h := &j.space.Procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
+			h.Ask(keepalive)
 		}
 	}
 }

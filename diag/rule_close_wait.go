@@ -49,7 +49,7 @@ func checkCloseWait(p *Pass) {
 		case h.State != netlinkss.CloseWait:
 		case closeWaitProved(p, h):
 			proved = append(proved, h)
-		case maskedCloseWait(h, p.Thresholds, p.Uptime) && !p.History.Moved(h) && !p.History.Entered(p.Proc, h):
+		case maskedCloseWait(h, p.Thresholds, p.Uptime) && !p.History.Moved(h) && !p.History.Entered(p.Proc, h, p.Thresholds.Grace):
 			masked = append(masked, h)
 		}
 	}

@@ -57,9 +57,18 @@ func FormatDuration(d time.Duration) string {
 // multiple of this, so on a host that has been up for longer every reading is only a lower bound.
 const clockWrap = (1 << 32) * time.Millisecond
 
+// The clocks, as a span names its source. They are whole, because a tally asks for one per socket and must not allocate.
+const (
+	sourceSent          = "tcp_info.last_data_sent"
+	sourceRecv          = "tcp_info.last_data_recv"
+	sourceAck           = "tcp_info.last_ack_recv"
+	sourceNeverSent     = sourceSent + " (never sent)"
+	sourceNeverReceived = sourceRecv + " (never received)"
+)
+
 // clock is one of the ms clocks of tcp_info.
 func clock(ms uint32, source string, uptime time.Duration) Span {
-	return Span{D: time.Duration(ms) * time.Millisecond, Exact: uptime > 0 && uptime < clockWrap, Source: "tcp_info." + source}
+	return Span{D: time.Duration(ms) * time.Millisecond, Exact: uptime > 0 && uptime < clockWrap, Source: source}
 }
 
 // hasClocks reports whether the clocks mean anything: they do once a connection was established.
@@ -81,9 +90,9 @@ func Idle(s *netlinkss.Socket, uptime time.Duration) Span {
 		return Span{}
 	}
 	if s.Info.LastDataSent < s.Info.LastDataRecv {
-		return clock(s.Info.LastDataSent, "last_data_sent", uptime)
+		return clock(s.Info.LastDataSent, sourceSent, uptime)
 	}
-	return clock(s.Info.LastDataRecv, "last_data_recv", uptime)
+	return clock(s.Info.LastDataRecv, sourceRecv, uptime)
 }
 
 // Age is the time since the connection was established. A direction that never carried payload keeps
@@ -93,15 +102,15 @@ func Age(s *netlinkss.Socket, uptime time.Duration) Span {
 	if !hasClocks(s) {
 		return Span{}
 	}
-	sent := clock(s.Info.LastDataSent, "last_data_sent", uptime)
-	recv := clock(s.Info.LastDataRecv, "last_data_recv", uptime)
+	sent := clock(s.Info.LastDataSent, sourceSent, uptime)
+	recv := clock(s.Info.LastDataRecv, sourceRecv, uptime)
 	if s.InfoLen() >= netlinkss.InfoHasDataSegs {
 		switch {
 		case s.Info.DataSegsOut == 0:
-			sent.Source += " (never sent)"
+			sent.Source = sourceNeverSent
 			return sent
 		case s.Info.DataSegsIn == 0:
-			recv.Source += " (never received)"
+			recv.Source = sourceNeverReceived
 			return recv
 		}
 	}
@@ -119,7 +128,7 @@ func Held(s *netlinkss.Socket, uptime time.Duration) Span {
 	if !hasClocks(s) || s.State != netlinkss.CloseWait && s.State != netlinkss.FinWait2 {
 		return Span{}
 	}
-	span := clock(s.Info.LastAckRecv, "last_ack_recv", uptime)
+	span := clock(s.Info.LastAckRecv, sourceAck, uptime)
 	span.Exact = false
 	return span
 }

@@ -130,10 +130,13 @@ func (s *Socket) Clone() *Socket {
 }
 
 // SetInfo stores b as the socket's TCP_INFO, from wherever it was read (getsockopt gives the same
-// bytes as INET_DIAG_INFO).
+// bytes as INET_DIAG_INFO). No bytes are no TCP_INFO.
 func (s *Socket) SetInfo(b []byte) {
 	s.infoLen = uint16(s.Info.decode(b))
 	s.present |= AttrInfo
+	if len(b) == 0 {
+		s.present &^= AttrInfo
+	}
 }
 
 // Unmap turns a v4-mapped address into the IPv4 address and leaves others as they are.

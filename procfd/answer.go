@@ -6,8 +6,10 @@ import (
 	"time"
 )
 
-// Protocol numbers (IPPROTO_…).
+// Domains (AF_…) and protocols (IPPROTO_…). A protocol's number means something else in another domain.
 const (
+	domainInet    = 2
+	domainInet6   = 10
 	protocolTCP   = 6
 	protocolMPTCP = 262
 )
@@ -39,5 +41,5 @@ type Answer struct {
 
 // IsTCP reports whether the socket is one of TCP or MPTCP.
 func (a *Answer) IsTCP() bool {
-	return a.Protocol == protocolTCP || a.Protocol == protocolMPTCP
+	return (a.Domain == domainInet || a.Domain == domainInet6) && (a.Protocol == protocolTCP || a.Protocol == protocolMPTCP)
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -84,6 +85,14 @@ func span(s diag.Span) Cell {
 		return Cell{Text: "-"}
 	}
 	return Cell{Text: s.String(), Raw: strconv.FormatInt(s.D.Milliseconds(), 10), num: true}
+}
+
+// address is "-" for people and empty for programs where there is none.
+func address(a netip.AddrPort) Cell {
+	if !a.IsValid() {
+		return Cell{Text: "-"}
+	}
+	return text(addrPort(a))
 }
 
 func duration(d time.Duration) Cell {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
@@ -27,8 +28,11 @@ func (v leakscan) document(o Options) *Document {
 	for _, p := range r.Procs() {
 		d.Sections = append(d.Sections, processSection(p))
 	}
+	alike := map[alikeKey]int{}
 	for _, f := range r.Findings {
-		d.Sections = append(d.Sections, findingSection(f, o))
+		k := alikeKey{f.Proc, f.Rule, f.Severity}
+		d.Sections = append(d.Sections, findingSection(f, alike[k], o))
+		alike[k]++
 	}
 	d.Sections = append(d.Sections, gapSection(r.Gaps)...)
 	return d
@@ -130,7 +134,11 @@ func commandLine(p *diag.Proc) string {
 		return ""
 	}
 	if len(args) > maxArgs {
-		args = strings.ToValidUTF8(args[:maxArgs], "") + "…"
+		end := maxArgs
+		for end > maxArgs-utf8.UTFMax && !utf8.RuneStart(args[end]) {
+			end-- // not inside a rune
+		}
+		args = args[:end] + "…"
 	}
 	return "  " + args
 }
@@ -214,7 +222,11 @@ func processTable(p *diag.Proc) *Table {
 	add("uptime_ms", duration(p.Uptime))
 	add("rss_bytes", number(p.RSS))
 	add("open_fds", optional(p.Open))
-	add("fd_soft_limit", number(p.SoftLimit))
+	limit := Cell{} // none, or not known
+	if p.SoftLimit != procfd.NoLimit && p.SoftLimit != 0 {
+		limit = number(p.SoftLimit)
+	}
+	add("fd_soft_limit", limit)
 	add("estab", number(c.estab))
 	add("estab_timer", number(c.timer))
 	add("estab_no_timer", number(c.noTimer))
@@ -243,17 +255,40 @@ func findingTable(findings []*diag.Finding) *Table {
 
 var severityTones = map[diag.Severity]Tone{diag.Leak: Alarm, diag.Risk: Warning, diag.Info: Note}
 
-func findingSection(f *diag.Finding, o Options) Section {
+// alikeKey is what findings share that differ in the peer alone: the reason and the advice.
+type alikeKey struct {
+	proc     *diag.Proc
+	rule     string
+	severity diag.Severity
+}
+
+// inFull is how many findings that are alike are shown with evidence and samples. The others are a sentence each,
+// unless all rows are wanted; JSON and CSV have all of them.
+const inFull = 3
+
+// findingSection shows a finding before which so many alike were shown.
+func findingSection(f *diag.Finding, before int, o Options) Section {
 	s := Section{
 		Tone: severityTones[f.Severity], Mark: strings.ToUpper(f.Severity.String()), Heading: f.Rule,
-		Text:  []string{f.Message + "."},
-		Facts: []Fact{{"why", f.Why}},
+		Text: []string{f.Message + "."}, Table: sampleTable(f, o),
 	}
-	for _, e := range f.Evidence {
-		s.Facts = append(s.Facts, Fact{"evidence", fmt.Sprintf("%s: %s (%s)", e.Field, e.Value, e.Source)})
+	brief := f.Severity == diag.Info || before >= inFull && o.Top > 0
+	if brief {
+		for i := range s.Table.Columns {
+			s.Table.Columns[i].Data = true
+		}
 	}
-	s.Facts = append(s.Facts, Fact{"do", f.Advice})
-	s.Table = sampleTable(f, o)
+	if before == 0 && f.Severity != diag.Info {
+		s.Facts = append(s.Facts, Fact{"why", f.Why})
+	}
+	if !brief {
+		for _, e := range f.Evidence {
+			s.Facts = append(s.Facts, Fact{"evidence", fmt.Sprintf("%s: %s (%s)", e.Field, e.Value, e.Source)})
+		}
+	}
+	if before == 0 {
+		s.Facts = append(s.Facts, Fact{"do", f.Advice})
+	}
 	return s
 }
 
@@ -333,7 +368,7 @@ func sampleRow(f *diag.Finding, s diag.Sample) []Cell {
 	}
 	return []Cell{
 		text(f.Rule), text(f.Severity.String()), number(f.Proc.PID), text(f.Proc.Name),
-		fd, text(addrPort(s.Local)), text(addrPort(s.Peer)), text(s.State), timer, text(s.Keepalive),
+		fd, address(s.Local), address(s.Peer), text(s.State), timer, text(s.Keepalive),
 		number(s.RecvQ), number(s.SendQ), span(s.Idle), span(s.Age), exact, span(s.Held),
 		text(s.Age.Source), number(s.Inode), text(fmt.Sprintf("%x", s.Cookie)), looked,
 	}

@@ -178,7 +178,7 @@ func (p *printer) short(t *Table, cols []int) {
 	if !p.o.NoHeader {
 		head := make([]any, len(cols))
 		for k, i := range cols {
-			head[k] = t.Columns[i].Head
+			head[k] = Clean(t.Columns[i].Head) // a comparison's are file names
 		}
 		table.Header(head...)
 	}
@@ -208,7 +208,7 @@ func (p *printer) long(t *Table, cols []int) {
 	widths := make([]int, len(cols))
 	for k, i := range cols {
 		if !p.o.NoHeader {
-			widths[k] = utf8.RuneCountInString(t.Columns[i].Head)
+			widths[k] = utf8.RuneCountInString(Clean(t.Columns[i].Head))
 		}
 		for _, row := range t.Rows {
 			widths[k] = max(widths[k], utf8.RuneCountInString(Clean(row[i].Text)))
@@ -227,7 +227,7 @@ func (p *printer) long(t *Table, cols []int) {
 		return strings.TrimRight(b.String(), " ")
 	}
 	if !p.o.NoHeader {
-		p.line(p.style(dim, row(func(i int) string { return t.Columns[i].Head })))
+		p.line(p.style(dim, row(func(i int) string { return Clean(t.Columns[i].Head) })))
 	}
 	for _, r := range t.Rows {
 		p.line(row(func(i int) string { return Clean(r[i].Text) }))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -33,11 +34,29 @@ type program struct {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{ui: &ui{w: stderr}, stdin: stdin, stdout: stdout}
 	app := p.app()
-	if err := app.RunContext(ctx, permute(app, args)); err != nil {
+	help := &watchedWriter{Writer: stdout}
+	app.Writer = help
+	err := app.RunContext(ctx, permute(app, args))
+	if err == nil {
+		err = unwritten(help.err)
+	}
+	if err != nil {
 		p.ui.error(err)
 		return statusFailed
 	}
 	return p.status
+}
+
+// watchedWriter keeps the first error, which the library's help texts pass over.
+type watchedWriter struct {
+	io.Writer
+	err error
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	w.err = cmp.Or(w.err, err)
+	return n, err
 }
 
 func (p *program) app() *cli.App {
@@ -46,7 +65,6 @@ func (p *program) app() *cli.App {
 		Usage:           "says which TCP sockets a process leaks, why, and what to change",
 		Version:         version,
 		HideHelpCommand: true,
-		Writer:          p.stdout,
 		ErrWriter:       p.ui.w,
 		ExitErrHandler:  func(*cli.Context, error) {}, // errors come back to run
 		OnUsageError:    usageError,
@@ -98,15 +116,21 @@ func permute(app *cli.App, args []string) []string {
 			rest = append(rest, args[i+1:]...)
 			break
 		}
+		if arg == "--help" || arg == "-h" {
+			return []string{args[0], args[1], "--help"} // of the command, whatever else is asked of it
+		}
 		if len(arg) < 2 || arg[0] != '-' {
 			rest = append(rest, arg)
 			continue
 		}
 		flags = append(flags, arg)
-		if takesValue(cmd, arg) && i+1 < len(args) {
-			i++
-			flags = append(flags, args[i])
+		if !takesValue(cmd, arg) {
+			continue
 		}
+		if i++; i == len(args) {
+			return append(slices.Clone(args[:2]), flags...) // the parser says which flag needs a value
+		}
+		flags = append(flags, args[i])
 	}
 	out := append(slices.Clone(args[:2]), flags...)
 	if len(rest) > 0 {

@@ -21,12 +21,13 @@ const (
 	demoIdleTimeout = 2 * time.Second        // of the fixed pipe
 	demoTalk        = 200 * time.Millisecond // between two requests of a client that is not silent
 	demoStepLimit   = 30 * time.Second
+	demoLeast       = 5    // connections: fewer idle ones are no leak
 	demoMost        = 9000 // connections: a pipe has two descriptors for each
 )
 
 func (p *program) demoCommand() *cli.Command {
 	flags := []cli.Flag{
-		&cli.IntFlag{Name: "connections", Aliases: []string{"n"}, Value: 500, Usage: "how many silent clients connect"},
+		&cli.IntFlag{Name: "connections", Aliases: []string{"n"}, Value: 500, Usage: "how many silent clients connect, `N`"},
 	}
 	return &cli.Command{
 		Name:  "demo",
@@ -45,6 +46,9 @@ func (p *program) demo(c *cli.Context) error {
 	out, err := p.output(c, report.SampleSorts())
 	if err != nil {
 		return err
+	}
+	if c.NArg() > 0 {
+		return hint(usage("demo takes no argument, got %q", c.Args().First()), "--connections N says how many clients there are")
 	}
 	n := c.Int("connections")
 	if err := checkConnections(n); err != nil {
@@ -82,8 +86,8 @@ func checkConnections(n int) error {
 		return err
 	}
 	most := min((int(min(lim.Max, 1<<20))-100)*10/22, demoMost) // a tenth more are talking
-	if n < 1 || n > most {
-		return hint(usage("--connections %d", n), "the pipe needs two descriptors for each: give 5 to %d", most)
+	if n < demoLeast || n > most {
+		return hint(usage("--connections %d", n), "the pipe needs two descriptors for each: give %d to %d", demoLeast, most)
 	}
 	return nil
 }

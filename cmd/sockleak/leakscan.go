@@ -33,9 +33,9 @@ func (p *program) leakscanCommand() *cli.Command {
 
 func thresholdFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.DurationFlag{Name: "idle", Usage: "how long a connection without keepalive may be silent, `DURATION` (default: tcp_keepalive_time of the process's network namespace)"},
-		&cli.DurationFlag{Name: "grace", Value: diag.DefaultGrace, Usage: "how long a connection may stay open that the peer has closed"},
-		&cli.DurationFlag{Name: "settle", Value: diag.DefaultSettle, Usage: "wait before a second look, when one look cannot prove all; 0 for none"},
+		&cli.DurationFlag{Name: "idle", Usage: "how long a connection without keepalive may be silent, `DURATION`", DefaultText: "tcp_keepalive_time of the process's network namespace"},
+		&cli.DurationFlag{Name: "grace", Value: diag.DefaultGrace, Usage: "how long a connection may stay open that the peer has closed, `DURATION`"},
+		&cli.DurationFlag{Name: "settle", Value: diag.DefaultSettle, Usage: "wait for `DURATION` before a second look, when one look cannot prove all; 0 for none"},
 		&cli.StringSliceFlag{Name: "only", Usage: "only this `RULE` (repeatable)"},
 		&cli.StringSliceFlag{Name: "skip", Usage: "not this `RULE` (repeatable)"},
 	}
@@ -186,7 +186,12 @@ func (s *scan) byPort(ctx context.Context, port uint16) error {
 	}
 	defer list.close()
 	inodes := map[uint64]bool{}
+	var cut error // the list ended early
 	for sock, err := range list.dump(ctx, netlinkss.Request{Ports: []uint16{port}}) {
+		if gap, ok := incomplete(err); ok {
+			s.gaps, cut = append(s.gaps, gap), err
+			break
+		}
 		if err != nil {
 			return err
 		}
@@ -210,6 +215,8 @@ func (s *scan) byPort(ctx context.Context, port uint16) error {
 		if len(pids) == 0 {
 			return hint(usage("the process on port %d may not be seen", port), "run as root: the descriptors of %d processes could not be read", denied)
 		}
+	case len(pids) == 0 && cut != nil:
+		return cut
 	case len(pids) == 0:
 		return hint(usage("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; give a PID for another", port)
 	}

@@ -40,7 +40,7 @@ func ruleNames() []string {
 func listRules(w io.Writer) error {
 	for _, r := range diag.Rules() {
 		if _, err := fmt.Fprintf(w, "%-18s  %-4s  %s\n", r.Name, r.Severity, r.Title); err != nil {
-			return err
+			return unwritten(err)
 		}
 	}
 	return nil
@@ -72,7 +72,7 @@ func showRule(w io.Writer, name string) error {
 		fmt.Fprintf(&b, "  %s\n%s", name, wrap(r.Doc.Advice[runtime], "    ", 96))
 	}
 	_, err := io.WriteString(w, b.String())
-	return err
+	return unwritten(err)
 }
 
 // wrap breaks words into lines of at most width bytes.

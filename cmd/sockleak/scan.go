@@ -63,7 +63,7 @@ func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
 		return err
 	}
 	for _, netns := range order {
-		space, err := s.space(ctx, netns, byNetns[netns])
+		space, err := s.space(ctx, snap.Host, netns, byNetns[netns])
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func goneHint(err error) error {
 }
 
 // space reads one network namespace and joins its sockets to the processes.
-func (s *scan) space(ctx context.Context, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
+func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
 	fs := s.src.fs
 	path := "" // of the namespace, for entering it
 	if own := fs.Netns(); netns != 0 && netns != own && s.src.from == "" {
@@ -124,19 +124,20 @@ func (s *scan) space(ctx context.Context, netns uint64, procs []*procfd.Process)
 		return nil, err
 	}
 	(&resolver{scan: s, list: list, join: join}).run(ctx)
-	s.askMasked(space)
-	return join.Space(), nil
+	join.Space()
+	s.askMasked(space, host.Uptime)
+	return space, nil
 }
 
 // askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
 // Those that cannot be asked stay unknown, and the rule says so.
-func (s *scan) askMasked(space *diag.Space) {
+func (s *scan) askMasked(space *diag.Space, uptime time.Duration) {
 	threshold, _ := s.thresholds.IdleIn(space)
 	for _, p := range space.Procs {
 		var asker *procfd.Asker
 		for i := range p.Held {
 			h := &p.Held[i]
-			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(&h.Socket, s.src.fs.Host().Uptime).AtLeast(threshold) {
+			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(&h.Socket, uptime).AtLeast(threshold) {
 				continue
 			}
 			if asker == nil {

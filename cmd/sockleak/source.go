@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 
@@ -39,7 +40,7 @@ func (p *program) source(c *cli.Context) (*source, error) {
 	if s.from != "" {
 		f, err := os.Open(s.from)
 		if err != nil {
-			return nil, err
+			return nil, hint(err, fromHint)
 		}
 		f.Close()
 	}
@@ -92,9 +93,24 @@ func netnsName(path string) string {
 	return path
 }
 
-// openFile reads a recorded dump, anew for each request.
+const fromHint = "--from takes a dump that `ss -D FILE` wrote"
+
+// readCounter counts what is read.
+type readCounter struct {
+	io.Reader
+	n int64
+}
+
+func (r *readCounter) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.n += int64(n)
+	return n, err
+}
+
+// openFile reads a recorded dump, anew for each request. It does not filter by state: to a dump,
+// BOUND-INACTIVE is UNCONN.
 func (s *source) openFile() *sockets {
-	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+	dump := func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
 			f, err := os.Open(s.from)
 			if err != nil {
@@ -102,17 +118,18 @@ func (s *source) openFile() *sockets {
 				return
 			}
 			defer f.Close()
-			for sock, err := range netlinkss.Replay(f) {
+			in := readCounter{Reader: f}
+			for sock, err := range netlinkss.Replay(&in) {
 				if err != nil {
-					yield(nil, fmt.Errorf("%s: %w", s.from, err))
+					yield(nil, hint(fmt.Errorf("%s: %w", s.from, err), fromHint))
 					return
-				}
-				if r.States != 0 && !r.States.Has(sock.State) {
-					continue
 				}
 				if !yield(sock, nil) {
 					return
 				}
+			}
+			if in.n == 0 { // a dump of no sockets has its NLMSG_DONE
+				yield(nil, hint(fmt.Errorf("%s: no dump: the file is empty", s.from), fromHint))
 			}
 		}
 	}

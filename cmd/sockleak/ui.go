@@ -103,7 +103,11 @@ func (p *program) output(c *cli.Context, sorts []string) (*output, error) {
 }
 
 func (p *program) write(o *output, v report.Value) error {
-	err := report.Write(p.stdout, o.format, v, o.opts)
+	return unwritten(report.Write(p.stdout, o.format, v, o.opts))
+}
+
+// unwritten hints at what an error of stdout means.
+func unwritten(err error) error {
 	if err != nil {
 		return hint(err, "the report is not complete: stdout is closed or full")
 	}
