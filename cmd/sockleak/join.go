@@ -13,8 +13,8 @@ import (
 // join lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
 func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs []*procfd.Process) (*diag.Join, error) {
 	ports := s.ports(space, list, procs)
-	f := feed{scan: s, space: space, list: list, procs: procs, walked: make(chan error, 1)}
-	go func() { f.walked <- f.walk() }()
+	f := feed{space: space, list: list, walked: make(chan walked, 1)}
+	go func() { f.walked <- s.walk(procs) }()
 	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
 	if len(ports) > 0 {
 		// Listeners stand in a table of their own, which costs nothing to list.
@@ -25,7 +25,7 @@ func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs
 	}
 	for _, r := range requests {
 		if err := f.dump(ctx, r); err != nil {
-			<-f.ready()
+			_ = f.wait() // nobody may read on after this
 			return nil, err
 		}
 	}
@@ -43,32 +43,36 @@ func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs
 // manyUnlisted is from how many descriptors without a socket another dump is cheaper than asking each.
 const manyUnlisted = 1000
 
-// feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
-// process could hold waits. That is bounded by how long the walk takes.
-type feed struct {
-	scan    *scan
-	space   *diag.Space
-	list    *sockets
-	procs   []*procfd.Process
-	walked  chan error
-	join    *diag.Join // nil until the walk is over
-	err     error
-	waiting [][]netlinkss.Socket
+// walked are the processes whose descriptors were read.
+type walked struct {
+	procs []*procfd.Process
+	err   error
 }
 
-// walk reads the descriptors of every process.
-func (f *feed) walk() error {
-	for _, p := range f.procs {
-		err := f.scan.src.fs.ReadDescriptors(p)
-		if errors.Is(err, procfd.ErrGone) && f.scan.selected {
-			p.Start = 0 // to be dropped
+// walk reads the descriptors of processes. One that was selected and has ended since is left out.
+func (s *scan) walk(procs []*procfd.Process) (w walked) {
+	for _, p := range procs {
+		err := s.src.fs.ReadDescriptors(p)
+		if errors.Is(err, procfd.ErrGone) && s.selected {
 			continue
 		}
 		if err != nil {
-			return goneHint(err)
+			return walked{err: goneHint(err)}
 		}
+		w.procs = append(w.procs, p)
 	}
-	return nil
+	return w
+}
+
+// feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
+// process could hold waits. That is bounded by how long the walk takes.
+type feed struct {
+	space   *diag.Space
+	list    *sockets
+	walked  chan walked
+	join    *diag.Join // nil until the walk is over
+	err     error
+	waiting [][]netlinkss.Socket
 }
 
 // dump feeds one list of sockets. A list that ends early is a gap and not an error.
@@ -95,8 +99,8 @@ const waitBlock = 128
 func (f *feed) add(s *netlinkss.Socket) {
 	if f.join == nil {
 		select {
-		case err := <-f.walked:
-			f.begin(err)
+		case w := <-f.walked:
+			f.begin(w)
 		default:
 			f.hold(s)
 			return
@@ -126,26 +130,15 @@ func (f *feed) wait() error {
 }
 
 // begin joins what has waited.
-func (f *feed) begin(err error) {
-	f.err = err
-	f.procs = slices.DeleteFunc(f.procs, func(p *procfd.Process) bool { return p.Start == 0 })
-	f.join = diag.NewJoin(f.space, f.procs)
+func (f *feed) begin(w walked) {
+	f.err = w.err
+	f.join = diag.NewJoin(f.space, w.procs)
 	for _, block := range f.waiting {
 		for i := range block {
 			f.join.Add(&block[i])
 		}
 	}
 	f.waiting = nil
-}
-
-// ready is closed or filled when nobody reads descriptors any more.
-func (f *feed) ready() <-chan error {
-	if f.join != nil {
-		done := make(chan error)
-		close(done)
-		return done
-	}
-	return f.walked
 }
 
 // When a port filter is worth its sampling.
