@@ -179,6 +179,14 @@ func (j *Join) Space() *Space {
 			})
 		}
 	}
+	for _, p := range j.space.Procs {
+		if p.MPTCPEnded > 0 {
+			p.Gaps = append(p.Gaps, Gap{
+				What: "MPTCP connections of " + Subject(p.Process) + " that the peer has closed", Count: p.MPTCPEnded,
+				Why: "TCP's own records still say ESTAB, and MPTCP's have no clock of it, so it is not known for how long",
+			})
+		}
+	}
 	if j.twice > 0 {
 		j.space.Gaps = append(j.space.Gaps, Gap{
 			What: "sockets", Count: j.twice, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
@@ -284,5 +292,39 @@ func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 		if h := &j.space.Procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
 			h.Ask(keepalive)
 		}
+	}
+}
+
+// HasMPTCP reports whether a process holds a connection that is a part of an MPTCP one.
+func (j *Join) HasMPTCP() bool {
+	for _, p := range j.space.Procs {
+		for i := range p.Held {
+			if isMPTCP(&p.Held[i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isMPTCP: the peer's end of such a connection is told by MPTCP's own dump alone; TCP goes on saying ESTAB.
+func isMPTCP(h *HeldSocket) bool {
+	return h.State == netlinkss.Estab && h.ULP.String() == "mptcp"
+}
+
+// AddMPTCP takes one socket of a dump of MPTCP. That has no clock of the end: how long ago it came cannot be told, so
+// it is a gap and no finding.
+func (j *Join) AddMPTCP(s *netlinkss.Socket) {
+	w := j.inodes[uint64(s.Inode)]
+	if w == nil || s.State != netlinkss.CloseWait {
+		return
+	}
+	last := int32(-1)
+	for _, o := range w.owners {
+		p := j.space.Procs[o.proc]
+		if o.proc != last && isMPTCP(&p.Held[o.socket]) {
+			p.MPTCPEnded++
+		}
+		last = o.proc
 	}
 }

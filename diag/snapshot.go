@@ -47,6 +47,8 @@ type Proc struct {
 	// TimeWait counts the namespace's TIME-WAIT sockets on the ports that this process listens on, or
 	// towards the peers that it is connected to. No process holds them.
 	TimeWait int
+	// MPTCPEnded counts MPTCP connections that the peer has closed and that are ESTAB among Held.
+	MPTCPEnded int
 	// Foreign counts TCP sockets of another network namespace.
 	Foreign int
 	Gaps    []Gap

@@ -199,10 +199,13 @@ func tcpFacts(p *diag.Proc) string {
 	if c.timeWait > 0 {
 		parts = append(parts, fmt.Sprintf("TIME-WAIT on its ports or towards its peers %d (held by nobody)", c.timeWait))
 	}
-	if len(parts) == 0 {
-		return "no sockets"
+	switch {
+	case len(parts) > 0:
+		return strings.Join(parts, ", ")
+	case p.Open != 0 && p.ByKind == [procfd.NumKinds]int{}:
+		return "could not be read"
 	}
-	return strings.Join(parts, ", ")
+	return "no sockets"
 }
 
 // processTable is for programs: people have read the facts.

@@ -124,9 +124,24 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 		return nil, err
 	}
 	(&resolver{scan: s, list: list, join: join}).run(ctx)
+	s.mptcp(ctx, space, list, join)
 	join.Space()
 	s.askMasked(space, host.Uptime)
 	return space, nil
+}
+
+// mptcp asks for the state of MPTCP connections, if there are any.
+func (s *scan) mptcp(ctx context.Context, space *diag.Space, list *sockets, join *diag.Join) {
+	if list.conn == nil || !join.HasMPTCP() {
+		return
+	}
+	for sock, err := range list.dump(ctx, netlinkss.Request{Protocol: netlinkss.ProtocolMPTCP}) {
+		if err != nil {
+			space.Gaps = append(space.Gaps, diag.Gap{What: "MPTCP connections that the peer has closed", Why: err.Error()})
+			return
+		}
+		join.AddMPTCP(sock)
+	}
 }
 
 // askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
