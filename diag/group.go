@@ -106,9 +106,11 @@ func groupByPeer[T any](items []T, key func(T) peerKey) []*peerGroup[T] {
 }
 
 // count writes "1 socket", "37 sockets".
-func count(n int, one, many string) string {
+func count(n int, one, many string) string { return strconv.Itoa(n) + " " + plural(n, one, many) }
+
+func plural(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + one
+		return one
 	}
-	return strconv.Itoa(n) + " " + many
+	return many
 }

@@ -85,13 +85,19 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	}
 	f.Message = fmt.Sprintf("%s holds %s on TCP sockets that are %s", Subject(p.Proc.Process),
 		count(len(g.items), "descriptor", "descriptors"), fateOf(g, dead, unknown))
-	f.Evidence = []Evidence{
-		{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"},
-		{"dead", strconv.Itoa(dead), "TCP_INFO through a pidfd: state CLOSE after segments came in, or a last peer in SO_PEERNAME"},
-		{"never connected", strconv.Itoa(len(g.items) - dead - unknown), "TCP_INFO through a pidfd: state CLOSE, no segment ever came in"},
-	}
-	if unknown > 0 {
-		f.Evidence = append(f.Evidence, Evidence{"not asked", strconv.Itoa(unknown), "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"})
+	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
+	for _, e := range []struct {
+		field  string
+		n      int
+		source string
+	}{
+		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE after segments came in, or a last peer in SO_PEERNAME"},
+		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, no segment ever came in"},
+		{"not asked", unknown, "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"},
+	} {
+		if e.n > 0 {
+			f.Evidence = append(f.Evidence, Evidence{e.field, strconv.Itoa(e.n), e.source})
+		}
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	if seen.Known() {
@@ -111,7 +117,7 @@ func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
 	case never == len(g.items):
 		return "not connected and never were"
 	case g.addr != (netip.Addr{}):
-		return "dead, the connection was " + g.towards()
+		return plural(dead, "dead, the connection was ", "dead, the connections were ") + g.towards()
 	case dead == len(g.items) && g.others > 0:
 		return "dead, the connections were " + g.towards()
 	case dead == len(g.items):

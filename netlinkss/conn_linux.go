@@ -105,7 +105,10 @@ func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 			err = d.each(r.eachFamily(c.seq))
 		}
 		if err != nil && !errors.Is(err, errStopped) {
-			yield(nil, opError("dump sockets", notSupported(err)))
+			if d.rows == 0 {
+				err = notSupported(err)
+			}
+			yield(nil, opError("dump sockets", err))
 		}
 	}
 }

@@ -13,14 +13,17 @@ const maxRecord = 64 << 10
 
 // Replay reads a recorded dump: netlink messages one behind the other, as `ss -D FILE` writes them,
 // with messages of type 18 or 20. A dump of both families is two dumps in a row, so NLMSG_DONE does
-// not end it: the end of the file does, with [ErrTruncated] if that is inside a record. The *Socket
-// is valid until the next step; a non-nil error ends the sequence.
+// not end it: the end of the file does, with [ErrTruncated] if that is inside a record, and with
+// [ErrInterrupted] if the kernel had marked a record so. The *Socket is valid until the next step; a non-nil error ends the sequence.
 func Replay(r io.Reader) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) {
 		rp := replay{r: bufio.NewReaderSize(r, maxRecord)}
 		for {
 			s, err := rp.next()
 			if errors.Is(err, io.EOF) {
+				if rp.interrupted {
+					yield(nil, opError("replay", ErrInterrupted))
+				}
 				return
 			}
 			if err != nil {
@@ -35,9 +38,10 @@ func Replay(r io.Reader) iter.Seq2[*Socket, error] {
 }
 
 type replay struct {
-	r    *bufio.Reader
-	at   int64
-	sock Socket
+	r           *bufio.Reader
+	at          int64
+	sock        Socket
+	interrupted bool
 }
 
 // next reads one message: nil, nil for one that is no socket.
@@ -53,6 +57,7 @@ func (p *replay) next() (*Socket, error) {
 	if h.size < sizeofNlmsghdr || h.size > maxRecord {
 		return nil, malformed("nlmsghdr: length %d, want %d to %d", native.Uint32(head), sizeofNlmsghdr, maxRecord)
 	}
+	p.interrupted = p.interrupted || h.flags&nlmFDumpIntr != 0
 	msg, err := p.r.Peek(h.size)
 	if err != nil {
 		return nil, cutShort(err)
@@ -74,7 +79,7 @@ func (p *replay) message(h header, payload []byte) (*Socket, error) {
 			return nil, err
 		}
 		return &p.sock, nil
-	case msgError:
+	case msgError, msgDone:
 		return nil, errnoOf(payload)
 	}
 	return nil, nil

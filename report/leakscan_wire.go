@@ -188,9 +188,9 @@ func wireSampleOf(s diag.Sample) wireSample {
 	return w
 }
 
-// addrPort is "-" for no address; a v4-mapped address is its IPv4 address.
+// addrPort is "-" for no address and for the one that a socket has before it gets one; a v4-mapped address is its IPv4 address.
 func addrPort(a netip.AddrPort) string {
-	if !a.IsValid() {
+	if !a.IsValid() || a.Port() == 0 && a.Addr().IsUnspecified() {
 		return "-"
 	}
 	return netlinkss.Unmap(a).String()

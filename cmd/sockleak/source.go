@@ -150,8 +150,16 @@ func (s *source) openProc(pid int, why string) (*sockets, error) {
 	s.ui.detail("sockets from %s", files[0].path)
 	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
+			left := s.mostRows(pid)
 			for _, file := range files {
-				if !procFile(file.path, file.family, r, yield) {
+				more := procFile(file.path, file.family, r, func(sock *netlinkss.Socket, err error) bool {
+					if left--; left < 0 && err == nil {
+						yield(nil, fmt.Errorf("%s: %w: it grows as fast as it is read", file.path, netlinkss.ErrInterrupted))
+						return false
+					}
+					return yield(sock, err)
+				})
+				if !more {
 					return
 				}
 			}
@@ -160,6 +168,17 @@ func (s *source) openProc(pid int, why string) (*sockets, error) {
 	return &sockets{name: "/proc/net/tcp", dump: dump, gaps: []diag.Gap{{
 		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
 	}}}, nil
+}
+
+// mostRows bounds a read of /proc/net/tcp: the kernel finds its place again by counting, so while sockets come and go faster
+// than they are read, the end moves away.
+func (s *source) mostRows(pid int) int {
+	const enough = 100_000
+	st, err := s.fs.Sockstat(pid)
+	if err != nil {
+		return 100 * enough
+	}
+	return enough + 2*(max(st.InUse, 0)+max(st.InUse6, 0)+max(st.TW, 0)+max(st.Orphan, 0))
 }
 
 // procFile yields one file, and reports whether to go on. A kernel without IPv6 has no tcp6.
