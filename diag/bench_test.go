@@ -1,0 +1,97 @@
+package diag
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// crowd is n established sockets, idle for three hours, with 200 peers, and one process that holds
+// them all.
+func crowd(n int) (sockets []*netlinkss.Socket, p *procfd.Process) {
+	p = process(1)
+	for i := range n {
+		s := estab(uint32(i+1), "10.0.0.1:8080", "10.0.0.7:1")
+		s.Peer = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, 0, byte(i % 200)}), uint16(1024+i%50000))
+		setInfo(s, quietFor(s.Info, 3*time.Hour), wholeInfo)
+		sockets = append(sockets, s)
+		p.Sockets = append(p.Sockets, procfd.SocketFD{FD: 10 + i, Inode: uint64(i + 1)})
+	}
+	return sockets, p
+}
+
+var benchSizes = []struct {
+	name string
+	n    int
+}{{"1k", 1_000}, {"10k", 10_000}, {"100k", 100_000}}
+
+func perSocket(b *testing.B, n int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/socket")
+}
+
+func BenchmarkTally(b *testing.B) {
+	for _, size := range benchSizes {
+		sockets, _ := crowd(size.n)
+		b.Run("by=peer/sockets="+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				tally := Tally{By: ByPeer, Filter: Filter{Uptime: day}}
+				for _, s := range sockets {
+					tally.Add(s)
+				}
+				if got := tally.IPv4.Total(); got != size.n || len(tally.Groups("idle")) != 200 {
+					b.Fatalf("%d sockets in %d groups", got, len(tally.groups))
+				}
+			}
+			perSocket(b, size.n)
+		})
+	}
+}
+
+func BenchmarkJoin(b *testing.B) {
+	for _, size := range benchSizes {
+		sockets, p := crowd(size.n)
+		b.Run("sockets="+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				j := NewJoin(&Space{}, []*procfd.Process{p})
+				for _, s := range sockets {
+					j.Add(s)
+				}
+				left := len(j.Unlisted())
+				if got := len(j.Space().Procs[0].Held); got != size.n || left != 0 {
+					b.Fatalf("%d sockets held, %d unlisted", got, left)
+				}
+			}
+			perSocket(b, size.n)
+		})
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	for _, size := range benchSizes {
+		sockets, p := crowd(size.n)
+		j := NewJoin(&Space{}, []*procfd.Process{p})
+		for _, s := range sockets {
+			j.Add(s)
+		}
+		h := looked(j.Space())
+		b.Run(fmt.Sprintf("rules=%d/sockets=%s", len(Rules()), size.name), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sum := 0
+				for _, f := range Check(h, Thresholds{Grace: DefaultGrace}, Rules()).Findings {
+					sum += f.Sockets
+				}
+				if sum != size.n {
+					b.Fatalf("%d sockets in findings", sum)
+				}
+			}
+			perSocket(b, size.n)
+		})
+	}
+}
