@@ -90,7 +90,7 @@ func (p *fixtureParser) info(t *netlinkss.TCPInfo, key, value string) {
 		"last_ack_recv":  {&t.LastAckRecv},
 	}
 	counters32 := map[string]*uint32{
-		"data_segs_in": &t.DataSegsIn, "data_segs_out": &t.DataSegsOut, "segs_in": &t.SegsIn,
+		"data_segs_in": &t.DataSegsIn, "data_segs_out": &t.DataSegsOut, "segs_in": &t.SegsIn, "segs_out": &t.SegsOut,
 	}
 	counters64 := map[string]*uint64{
 		"bytes_acked": &t.BytesAcked, "bytes_sent": &t.BytesSent, "bytes_received": &t.BytesReceived,

@@ -122,8 +122,9 @@ func (h *History) Dark(p *Proc, d *DarkSocket) Span {
 	var span Span
 	now := h.Last().At
 	h.earlier(func(l *look) bool {
-		if _, ok := l.dark[key]; !ok {
-			return false
+		was, ok := l.dark[key]
+		if !ok || was.Local != d.Local || was.Info.SegsOut != d.Info.SegsOut {
+			return false // or it was connected meanwhile, or tried to
 		}
 		span = Span{D: now.Sub(l.At), Source: "two looks at the same inode"}
 		return true

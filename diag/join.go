@@ -149,8 +149,11 @@ func (j *Join) Unlisted() []Unlisted {
 // Dark records a descriptor on a TCP socket that is listed nowhere.
 func (j *Join) Dark(u Unlisted, d DarkSocket) {
 	d.FD, d.Inode = u.FD, u.Inode
-	if d.Alive == Dead && d.Info.SegsIn > 0 {
+	switch {
+	case d.Alive == Dead && d.Info.SegsIn > 0:
 		d.Direction = directionOfCounters(&d.Info)
+	case d.Alive == NeverConnected && d.Peer.IsValid():
+		d.Direction = Connected
 	}
 	u.Proc.Dark = append(u.Proc.Dark, d)
 }

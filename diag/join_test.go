@@ -278,3 +278,39 @@ func TestJoinDirection(t *testing.T) {
 		t.Errorf("directions %v, want %v", got, want)
 	}
 }
+
+// TCP's records of an MPTCP connection that the peer has closed go on saying ESTAB; MPTCP's own say
+// CLOSE-WAIT. That is a gap, once for a connection and a process.
+func TestJoinMPTCP(t *testing.T) {
+	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101, 102, 100), process(2, 100)})
+	part := func(inode uint32, ulp string) *netlinkss.Socket {
+		s := estab(inode, "10.0.0.1:8080", "10.0.0.7:1")
+		copy(s.ULP[:], ulp)
+		return s
+	}
+	j.Add(part(102, "tls"))
+	if j.HasMPTCP() {
+		t.Error("a TLS connection is held to be of MPTCP")
+	}
+	j.Add(part(100, "mptcp"))
+	j.Add(part(101, "mptcp"))
+	if !j.HasMPTCP() {
+		t.Error("an MPTCP connection is not noticed")
+	}
+	whole := func(inode uint32, state netlinkss.State) *netlinkss.Socket {
+		s := estab(inode, "10.0.0.1:8080", "10.0.0.7:1")
+		s.State = state
+		return s
+	}
+	j.AddMPTCP(whole(100, netlinkss.CloseWait)) // ended, and held by both processes
+	j.AddMPTCP(whole(101, netlinkss.Estab))     // alive
+	j.AddMPTCP(whole(102, netlinkss.CloseWait)) // not a part of this one
+	j.AddMPTCP(whole(999, netlinkss.CloseWait)) // somebody else's
+	space := j.Space()
+	for _, p := range space.Procs {
+		wantGaps(t, p.Gaps, fmt.Sprintf("1 MPTCP connections of %s that the peer has closed", Subject(p.Process)))
+		if p.MPTCPEnded != 1 {
+			t.Errorf("%s: %d ended, want 1", Subject(p.Process), p.MPTCPEnded)
+		}
+	}
+}

@@ -56,8 +56,11 @@ func checkClosedFD(p *Pass) {
 // darkKeyOf groups the dead by their last peer as the living are: by address where the process had accepted
 // the connection.
 func darkKeyOf(d *DarkSocket) peerKey {
-	if d.Alive != Dead || !d.Peer.IsValid() {
+	if !d.Peer.IsValid() || d.Peer.Port() == 0 {
 		return peerKey{}
+	}
+	if d.Alive == NeverConnected {
+		return keyTo(Connected, d.Peer, 0)
 	}
 	return keyTo(d.Direction, d.Peer, d.Local.Port())
 }
@@ -91,8 +94,8 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		n      int
 		source string
 	}{
-		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE after segments came in, or a last peer in SO_PEERNAME"},
-		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, no segment ever came in"},
+		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE, and something was delivered; SO_PEERNAME: the last peer"},
+		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, nothing was ever delivered"},
 		{"not asked", unknown, "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"},
 	} {
 		if e.n > 0 {
@@ -114,9 +117,11 @@ func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
 	switch {
 	case unknown == len(g.items):
 		return "in no table of its network namespace (the sockets could not be asked, so they may be alive in another)"
+	case never == len(g.items) && g.addr != (netip.Addr{}):
+		return "not connected: connecting " + g.towards() + " failed"
 	case never == len(g.items):
 		return "not connected and never were"
-	case g.addr != (netip.Addr{}):
+	case dead == len(g.items) && g.addr != (netip.Addr{}):
 		return plural(dead, "dead, the connection was ", "dead, the connections were ") + g.towards()
 	case dead == len(g.items) && g.others > 0:
 		return "dead, the connections were " + g.towards()
@@ -132,5 +137,9 @@ func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
 			parts = append(parts, strconv.Itoa(part.n)+" "+part.what)
 		}
 	}
-	return "closed (" + strings.Join(parts, ", ") + ")"
+	fate := "closed (" + strings.Join(parts, ", ") + ")"
+	if g.addr != (netip.Addr{}) {
+		fate += ", all " + g.towards()
+	}
+	return fate
 }

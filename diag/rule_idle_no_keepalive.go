@@ -18,9 +18,10 @@ var idleNoKeepalive = &Rule{
 		Means: "The process holds established connections on which no byte has moved for the idle threshold, and SO_KEEPALIVE is off. " +
 			"If the peer has gone (power, cable, NAT, firewall, a killed container), nothing will ever say so: the kernel sends nothing on an idle " +
 			"connection without keepalive, so it keeps the socket, its memory and its descriptor until the process ends.",
-		Proof: "State ESTAB; no keepalive timer (inet_diag idiag_timer off or delack, which a held socket shows only with SO_KEEPALIVE off; behind a " +
+		Proof: "State ESTAB; Send-Q 0; no keepalive timer (inet_diag idiag_timer off or delack, which a held socket shows only with SO_KEEPALIVE off; behind a " +
 			"retransmit or persist timer the socket itself is asked); tcp_info.last_data_sent and last_data_recv both at or over the threshold.",
 		Imitates: "A pool with keepalive on shows the keepalive timer. A connection that pings in the application moves payload, so it is not idle. " +
+			"Data that waits for a slow reader (Send-Q over 0) is probed or sent again, and these timers find out about the peer. " +
 			"A listener is no connection. A young connection is under the threshold. Fewer than 5 in a process are a risk, not a leak: " +
 			"a control connection may rightly be silent for hours.",
 		Todo: "Switch keepalive on, and close connections that are idle for longer than the protocol allows; handle the end, error and timeout of both sides of a pipe.",
@@ -50,7 +51,8 @@ func checkIdleNoKeepalive(p *Pass) {
 	unknown := 0
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
-		if h.State != netlinkss.Estab || !Idle(&h.Socket, p.Uptime).AtLeast(threshold) {
+		// What is on its way has a timer of its own, which finds out about the peer.
+		if h.State != netlinkss.Estab || h.SendQ > 0 || !Idle(&h.Socket, p.Uptime).AtLeast(threshold) {
 			continue
 		}
 		switch h.Keepalive {

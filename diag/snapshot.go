@@ -92,7 +92,7 @@ type DarkSocket struct {
 	Cookie uint64 // 0 when it could not be asked
 	Alive  Alive
 	Local  netip.AddrPort
-	Peer   netip.AddrPort // of a dead one; not valid when it is not known
+	Peer   netip.AddrPort // the last, or the one that it tried; not valid when there was none
 	Info   netlinkss.TCPInfo
 	// Direction of the connection that it was.
 	Direction Direction

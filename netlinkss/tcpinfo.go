@@ -39,10 +39,11 @@ type TCPInfo struct {
 
 // How many bytes of tcp_info a kernel must send for the fields of that name to be there.
 const (
-	InfoHasClocks   = 60  // Last…
-	InfoHasDataSegs = 160 // DataSegsIn, DataSegsOut; Linux 4.6
-	InfoHasBytes    = 216 // BytesSent, BytesRetrans; Linux 4.19
-	InfoHasSndWnd   = 232 // SndWnd; Linux 5.4
+	InfoHasClocks    = 60  // Last…
+	InfoHasDataSegs  = 160 // DataSegsIn, DataSegsOut; Linux 4.6
+	InfoHasDelivered = 200 // Delivered; Linux 4.18
+	InfoHasBytes     = 216 // BytesSent, BytesRetrans; Linux 4.19
+	InfoHasSndWnd    = 232 // SndWnd; Linux 5.4
 )
 
 const sizeofTCPInfo = int(unsafe.Sizeof(TCPInfo{}))

@@ -9,18 +9,36 @@ import (
 	"syscall"
 )
 
-// descriptors lists what the process holds open. A thread group leader that has exited lists none,
-// successfully, while its other threads live and hold everything: then theirs is read.
+// descriptors lists what the process holds open. Of a thread group leader that has exited nothing is
+// listed, successfully, and to an ordinary user nothing may be, while its other threads live and hold
+// everything: then theirs is read.
 func (f *FS) descriptors(p *Process) error {
 	err := f.listFDs(p, f.Path(p.PID, "fd"))
-	if err == nil && p.Open == 0 && p.State == 'Z' {
-		f.threadFDs(p)
+	if (isDenied(err) || err == nil && p.Open == 0) && f.leaderExited(p) {
+		err = f.threadFDs(p, err)
+	}
+	if err == nil {
+		f.privateTables(p)
 	}
 	if err == nil || !isDenied(err) {
 		return err
 	}
 	p.gap("descriptors", f.countFDs(p), err)
 	return nil
+}
+
+// leaderExited reads the state anew: it may have changed since the process was identified.
+func (f *FS) leaderExited(p *Process) bool {
+	proc, err := f.proc.Proc(p.PID)
+	if err != nil {
+		return false
+	}
+	stat, err := proc.Stat()
+	if err != nil || stat.Starttime != p.Start {
+		return false
+	}
+	p.State, p.Threads = stat.State[0], stat.NumThreads
+	return p.State == 'Z'
 }
 
 func isDenied(err error) bool { return errors.Is(err, fs.ErrPermission) }
@@ -36,21 +54,50 @@ func (f *FS) countFDs(p *Process) int {
 	return n
 }
 
-func (f *FS) threadFDs(p *Process) {
-	tasks, _ := os.ReadDir(f.Path(p.PID, "task"))
-	for _, task := range tasks {
-		tid, err := strconv.Atoi(task.Name())
-		if err != nil || tid == p.PID {
-			continue
-		}
-		if err := f.listFDs(p, f.Path(p.PID, "task", task.Name(), "fd")); err == nil && p.Open > 0 {
+// threadFDs reads the descriptors of a thread that lives. err is what kept the leader's from being read,
+// and stays when no thread's can be read either.
+func (f *FS) threadFDs(p *Process, err error) error {
+	for _, tid := range f.threads(p) {
+		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd")); err == nil && p.Open > 0 {
 			p.FDTask = tid
-			return
+			return nil
 		}
 	}
 	// A leader without other threads is a zombie in full: it holds nothing any more.
-	if p.Threads > 1 {
+	if p.Threads <= 1 {
+		return nil
+	}
+	if err == nil {
 		p.gap("descriptors", 0, errors.New("the main thread has exited and no other could be read"))
+	}
+	return err
+}
+
+// threads lists the threads of the process but its leader.
+func (f *FS) threads(p *Process) []int {
+	tasks, _ := os.ReadDir(f.Path(p.PID, "task"))
+	var tids []int
+	for _, task := range tasks {
+		if tid, err := strconv.Atoi(task.Name()); err == nil && tid != p.PID {
+			tids = append(tids, tid)
+		}
+	}
+	return tids
+}
+
+// privateTables names threads that have descriptors of their own (unshare(2) with CLONE_FILES), which are not read.
+func (f *FS) privateTables(p *Process) {
+	if p.Threads < 2 || f.root != liveRoot {
+		return // kcmp(2) knows the reader's own numbers alone
+	}
+	n := 0
+	for _, tid := range f.threads(p) {
+		if tid != p.FDTask && !sharesFDs(p.FDTask, tid) {
+			n++
+		}
+	}
+	if n > 0 {
+		p.gap("descriptors of threads", n, errors.New("these threads have a descriptor table of their own, which was not read"))
 	}
 }
 

@@ -23,13 +23,16 @@ type FS struct {
 	proc procfs.FS
 }
 
+// liveRoot is where the reader's own processes are: system calls take the numbers that it shows.
+const liveRoot = "/proc"
+
 // New opens the proc filesystem at root, /proc as a rule.
 func New(root string) (*FS, error) {
 	proc, err := procfs.NewFS(root)
 	if err != nil {
 		return nil, fmt.Errorf("open proc filesystem: %w", err)
 	}
-	return &FS{root: root, proc: proc}, nil
+	return &FS{root: filepath.Clean(root), proc: proc}, nil
 }
 
 // Path is the path of a file of a process.

@@ -20,6 +20,7 @@ const userHZ = 100
 // used again.
 type Process struct {
 	PID   int
+	TGID  int    // another number than PID when that is a thread's; 0 when it could not be read
 	Start uint64 // ticks of 10 ms since boot
 
 	Name    string   // comm, at most 15 bytes, chosen by the process itself
@@ -40,8 +41,9 @@ type Process struct {
 	SoftLimit uint64
 	ByKind    [NumKinds]int
 	Sockets   []SocketFD // by descriptor
-	// FDTask is the thread through which the descriptors were read: PID, but for a leader that has exited.
-	FDTask int
+	// FDTask is the thread through which the descriptors were read, NetTask the one whose network
+	// namespace counts: PID, but for a leader that has exited.
+	FDTask, NetTask int
 
 	Gaps []Gap
 }
@@ -90,7 +92,7 @@ func (f *FS) Identify(pid int) (*Process, error) {
 	}
 	p := &Process{
 		PID: pid, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
-		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid,
+		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid,
 	}
 	if up := f.uptime(); up > 0 {
 		p.Uptime = max(up-time.Duration(p.Start)*(time.Second/userHZ), 0)
@@ -148,14 +150,36 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
 	p.Runtime = recognise(p, f.Path(p.PID, "exe"))
 	if status, err := proc.NewStatus(); err == nil {
-		p.UID = uint32(status.UIDs[1])
+		p.UID, p.TGID = uint32(status.UIDs[1]), status.TGID
 	} else {
 		p.gap("status", 0, err)
 	}
 	p.Cgroup = cgroupPath(proc)
-	if p.Netns, err = netnsInode(f.Path(p.PID, "ns", "net")); err != nil {
+	if p.State == 'Z' && p.Threads > 1 {
+		p.NetTask = f.liveTask(p)
+	}
+	// A zombie in full is in no namespace, and holds nothing.
+	if p.Netns, err = netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
 		p.gap("network namespace", 0, err)
 	}
+}
+
+// liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
+func (f *FS) liveTask(p *Process) int {
+	for _, tid := range f.threads(p) {
+		if _, err := netnsInode(f.Path(p.PID, "task", strconv.Itoa(tid), "ns", "net")); err == nil {
+			return tid
+		}
+	}
+	return p.PID
+}
+
+// NetnsPath is the file of the process's network namespace.
+func (f *FS) NetnsPath(p *Process) string {
+	if p.NetTask != p.PID {
+		return f.Path(p.PID, "task", strconv.Itoa(p.NetTask), "ns", "net")
+	}
+	return f.Path(p.PID, "ns", "net")
 }
 
 // cgroupPath prefers the unified hierarchy, and of the old ones the one that systemd keeps.

@@ -1,6 +1,7 @@
 package procfd
 
 import (
+	"encoding/binary"
 	"os"
 	"runtime"
 	"strconv"
@@ -43,7 +44,7 @@ const (
 // walkMany is walkFDs for a table whose size is known (the directory's st_size, Linux 6.2). The numbers of
 // descriptors are dense, the kernel gives out the lowest free one, so asking for each in turn spares the
 // listing, a fifth of the work; and two threads can share it. Each thread has a visit of its own, from
-// visitor. What lies beyond the dense part is listed after all.
+// visitor. What lies beyond the dense part is listed.
 func walkMany(dir string, visitor func() visit) error {
 	d, err := openDir(dir)
 	if err != nil {
@@ -51,7 +52,8 @@ func walkMany(dir string, visitor func() visit) error {
 	}
 	defer unix.Close(d)
 	var st unix.Stat_t
-	if err := unix.Fstat(d, &st); err != nil || st.Size < denseFrom {
+	var fs unix.Statfs_t
+	if unix.Fstat(d, &st) != nil || st.Size < denseFrom || unix.Fstatfs(d, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
 		return list(d, dir, 0, visitor())
 	}
 	n := int(st.Size)
@@ -66,13 +68,16 @@ func walkMany(dir string, visitor func() visit) error {
 		wg.Go(func() { w.run(f) })
 	}
 	wg.Wait()
-	if w.found.Load() >= w.want {
-		return nil
+	// What was found may have been opened since, in place of what lies beyond: that is listed in any case. In
+	// /proc, the position of a descriptor is its number and the two dots'.
+	from := min(w.next.Load(), w.end)
+	if _, err := unix.Seek(d, from+2, unix.SEEK_SET); err != nil {
+		return &os.PathError{Op: "seek", Path: dir, Err: err}
 	}
-	return list(d, dir, int(w.end), visitor())
+	return list(d, dir, int(from), visitor())
 }
 
-// dense asks for the descriptors below end in blocks, until all that are wanted were found.
+// dense asks for the descriptors below end in blocks, until as many were found as are wanted.
 type dense struct {
 	dir         int
 	want, end   int64
@@ -127,13 +132,15 @@ type fdWalk struct {
 	link [512]byte // longer targets are files: the kind shows in the front
 }
 
-// direntName is where d_name stands in struct linux_dirent64; d_reclen is two bytes at 16.
-const direntName = int(unsafe.Offsetof(unix.Dirent{}.Name))
+// Where d_reclen, two bytes, and d_name stand in struct linux_dirent64.
+const (
+	direntReclen = int(unsafe.Offsetof(unix.Dirent{}.Reclen))
+	direntName   = int(unsafe.Offsetof(unix.Dirent{}.Name))
+)
 
 func (w *fdWalk) entries(b []byte) {
 	for len(b) > direntName {
-		ent := (*unix.Dirent)(unsafe.Pointer(&b[0]))
-		size := int(ent.Reclen)
+		size := int(binary.NativeEndian.Uint16(b[direntReclen:]))
 		if size <= direntName || size > len(b) {
 			return
 		}
@@ -162,10 +169,20 @@ func number(name []byte) (n int, ok bool) {
 		if c == 0 {
 			return n, i > 0
 		}
-		if c < '0' || c > '9' || n > 1<<30 {
+		if c < '0' || c > '9' || n > 1<<27 { // the kernel's limit is 1<<30
 			return 0, false
 		}
 		n = n*10 + int(c-'0')
 	}
 	return 0, false
+}
+
+// kcmpFiles is KCMP_FILES of kcmp(2).
+const kcmpFiles = 2
+
+// sharesFDs reports whether two threads have one descriptor table. Where the kernel does not tell (no right to ptrace, no
+// CONFIG_KCMP, a thread that has ended), they do, as nearly all threads.
+func sharesFDs(tid1, tid2 int) bool {
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid1), uintptr(tid2), kcmpFiles, 0, 0, 0)
+	return errno != 0 || order == 0
 }

@@ -26,3 +26,5 @@ func walkFDs(dir string, f visit) error {
 	}
 	return nil
 }
+
+func sharesFDs(int, int) bool { return true }

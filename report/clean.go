@@ -38,6 +38,9 @@ func Clean(s string) string {
 // unsafeRune: controls (C0, DEL, C1), formats (bidirectional marks, zero width, tags), line and
 // paragraph separators, surrogates and private use.
 func unsafeRune(r rune) bool {
+	if r < 0x7f {
+		return r < ' ' // nearly all text
+	}
 	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
 }
 

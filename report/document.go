@@ -89,10 +89,11 @@ func span(s diag.Span) Cell {
 
 // address is "-" for people and empty for programs where there is none.
 func address(a netip.AddrPort) Cell {
-	if !a.IsValid() {
-		return Cell{Text: "-"}
+	s := addrPort(a)
+	if s == noAddress {
+		return Cell{Text: s}
 	}
-	return text(addrPort(a))
+	return text(s)
 }
 
 func duration(d time.Duration) Cell {

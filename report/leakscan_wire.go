@@ -188,10 +188,13 @@ func wireSampleOf(s diag.Sample) wireSample {
 	return w
 }
 
+// noAddress is what people and JSON read where there is none.
+const noAddress = "-"
+
 // addrPort is "-" for no address and for the one that a socket has before it gets one; a v4-mapped address is its IPv4 address.
 func addrPort(a netip.AddrPort) string {
 	if !a.IsValid() || a.Port() == 0 && a.Addr().IsUnspecified() {
-		return "-"
+		return noAddress
 	}
 	return netlinkss.Unmap(a).String()
 }

@@ -174,6 +174,7 @@ func (p *printer) short(t *Table, cols []int) {
 		tablewriter.WithRowAutoWrap(tw.WrapNone),
 		tablewriter.WithPadding(tw.Padding{Left: "", Right: "  ", Overwrite: true}),
 		tablewriter.WithAlignment(align),
+		tablewriter.WithEastAsian(tw.Off), // else the locale says how wide ≥ is
 	)
 	if !p.o.NoHeader {
 		head := make([]any, len(cols))

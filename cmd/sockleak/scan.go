@@ -85,6 +85,9 @@ func (s *scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 		if err != nil {
 			return nil, nil, goneHint(err)
 		}
+		if p.TGID != 0 && p.TGID != pid {
+			return nil, nil, hint(usage("%d is a thread and no process", pid), "its process is %d", p.TGID)
+		}
 		if _, ok := byNetns[p.Netns]; !ok {
 			order = append(order, p.Netns)
 		}
@@ -105,7 +108,7 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 	fs := s.src.fs
 	path := "" // of the namespace, for entering it
 	if own := fs.Netns(); netns != 0 && netns != own && s.src.from == "" {
-		path = fs.Path(procs[0].PID, "ns", "net")
+		path = fs.NetnsPath(procs[0])
 	}
 	space := &diag.Space{Netns: netns}
 	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
@@ -126,6 +129,7 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 	(&resolver{scan: s, list: list, join: join}).run(ctx)
 	s.mptcp(ctx, space, list, join)
 	join.Space()
+	s.withoutInfo(space)
 	s.askMasked(space, host.Uptime)
 	return space, nil
 }
@@ -141,6 +145,31 @@ func (s *scan) mptcp(ctx context.Context, space *diag.Space, list *sockets, join
 			return
 		}
 		join.AddMPTCP(sock)
+	}
+}
+
+// withoutInfo names the sockets that a file has without TCP_INFO: nothing can be proved of them. /proc/net/tcp has a
+// gap of its own.
+func (s *scan) withoutInfo(space *diag.Space) {
+	if s.src.from == "" {
+		return
+	}
+	for _, p := range space.Procs {
+		n := 0
+		for i := range p.Held {
+			switch h := &p.Held[i]; h.State {
+			case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
+				if h.InfoLen() < netlinkss.InfoHasClocks {
+					n++
+				}
+			}
+		}
+		if n > 0 {
+			p.Gaps = append(p.Gaps, diag.Gap{
+				What: "TCP_INFO of sockets of " + diag.Subject(p.Process), Count: n,
+				Why: "the dump was recorded without it, and so nothing can be proved of them: ss -i records it",
+			})
+		}
 	}
 }
 
@@ -179,6 +208,8 @@ type resolver struct {
 
 	netns uint64 // cookie of the namespace that was dumped; 0 when it is not known
 	bound map[uint64]bool
+	// ambiguous counts sockets of the process at hand that are bound, or failed to connect.
+	ambiguous int
 }
 
 func (r *resolver) run(ctx context.Context) {
@@ -205,6 +236,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	var asker *procfd.Asker
 	var askErr, protoErr error
 	unread, unasked := 0, 0
+	r.ambiguous = 0
 	for _, u := range unlisted {
 		proto, err := fs.Protocol(p.Process, u.FD)
 		if err != nil {
@@ -244,6 +276,9 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	if unread > 0 {
 		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
 	}
+	if r.ambiguous > 0 {
+		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: before Linux 6.8 the kernel does not tell")
+	}
 	if unasked > 0 {
 		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
 	}
@@ -276,15 +311,28 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		r.alive(ctx, a, sock)
 		return
 	}
-	dead := a.Peer.IsValid() && a.Peer.Port() != 0 || sock.Info.SegsIn > 0
-	if !dead && a.Local.Port() != 0 {
-		return // bound and waiting: the kernel has it in its bind table
-	}
-	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Info: sock.Info}
-	if dead {
-		d.Alive, d.Peer = diag.Dead, a.Peer
+	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
+	if established(sock) {
+		d.Alive = diag.Dead
+	} else if a.Local.Port() != 0 {
+		switch {
+		case !listsBound(r.scan.src.fs.Host().Kernel):
+			r.ambiguous++
+			return
+		case r.isBound(ctx, u):
+			return // bound and waiting to listen or to connect
+		}
 	}
 	r.join.Dark(u, d)
+}
+
+// established reports whether a closed socket ever was: a handshake counts as one delivery, on both sides. A connect
+// that was refused leaves a peer and an incoming segment, too.
+func established(s *netlinkss.Socket) bool {
+	if s.InfoLen() >= netlinkss.InfoHasDelivered {
+		return s.Info.Delivered > 0
+	}
+	return s.Info.BytesAcked > 0 || s.Info.BytesReceived > 0
 }
 
 // socketOf makes a record of what the socket said of itself.
@@ -313,8 +361,9 @@ func (r *resolver) alive(ctx context.Context, a *procfd.Answer, sock *netlinkss.
 	r.join.FoundAsked(sock, a.KeepAlive)
 }
 
-// isBound looks the socket up among those that are bound and no more; it is asked only when the socket
-// itself cannot be.
+// isBound looks the socket up among those that are bound and no more. A socket shows its port still
+// after a connect that failed; whether it has it only the kernel's table of bound ones tells.
+// The dump is made when the first socket asks for it.
 func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) bool {
 	if r.bound == nil {
 		r.bound = map[uint64]bool{}
@@ -328,4 +377,13 @@ func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) bool {
 		}
 	}
 	return r.bound[u.Inode]
+}
+
+// listsBound reports whether a kernel of this release lists bound sockets (Linux 6.8). One whose release cannot be read does.
+func listsBound(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return true
+	}
+	return major > 6 || major == 6 && minor >= 8
 }

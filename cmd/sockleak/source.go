@@ -19,7 +19,7 @@ import (
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "source", Value: "auto", Usage: "`SOURCE` of sockets: auto, diag (sock_diag), proc (/proc/net/tcp: no idle times, no ages)"},
-		&cli.StringFlag{Name: "from", Usage: "read sockets from `FILE`, a dump that `ss -D FILE` wrote, instead of the kernel"},
+		&cli.StringFlag{Name: "from", Usage: "read sockets from `FILE`, a dump that 'ss -tani -D FILE' wrote, instead of the kernel"},
 		&cli.StringFlag{Name: "proc-root", Value: "/proc", Usage: "the proc filesystem at `DIR`"},
 	}
 }
@@ -93,7 +93,7 @@ func netnsName(path string) string {
 	return path
 }
 
-const fromHint = "--from takes a dump that `ss -D FILE` wrote"
+const fromHint = "--from takes a dump that `ss -tani -D FILE` wrote"
 
 // readCounter counts what is read.
 type readCounter struct {

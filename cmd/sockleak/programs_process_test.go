@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// zooProcess is a running program.
+type zooProcess struct {
+	pid   int
+	truth zooTruth
+}
+
+func (p *zooProcess) pids() []int { return append([]int{p.pid}, p.truth.Children...) }
+
+// startZoo starts a program and returns when its sockets are in place. It ends with the test.
+func startZoo(t *testing.T, args ...string) *zooProcess {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1") // a test leaves no files
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	must(t, err)
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	t.Cleanup(func() {
+		kill := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		stdin.Close()
+		if err := cmd.Wait(); err != nil || !kill.Stop() {
+			t.Errorf("%s: %v\n%s", strings.Join(args, " "), err, &stderr)
+		}
+	})
+	p := &zooProcess{pid: cmd.Process.Pid}
+	must(t, stdout.(*os.File).SetReadDeadline(time.Now().Add(zooPatience)))
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &p.truth)
+	}
+	if err != nil || !p.truth.Ready {
+		t.Fatalf("%s is not ready: %q, %v", strings.Join(args, " "), line, err)
+	}
+	return p
+}
+
+// eventually repeats f until it is content: what the kernel does on its own time is waited for.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(zooPatience); ; time.Sleep(10 * time.Millisecond) {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("still: %v", err)
+		}
+	}
+}
+
+// verify compares what the program says that it holds with /proc.
+func (p *zooProcess) verify() error {
+	if p.truth.Held == nil {
+		return nil
+	}
+	got := map[string]int{}
+	for _, pid := range p.pids() {
+		if err := zooHeld(pid, got); err != nil {
+			return err
+		}
+	}
+	if !maps.Equal(got, p.truth.Held) {
+		return fmt.Errorf("/proc shows %v, the program says %v", got, p.truth.Held)
+	}
+	return nil
+}
+
+// unreadCloseWait is in CLOSE-WAIT with a Recv-Q: not even the end was read.
+const unreadCloseWait = "CLOSE-WAIT unread"
+
+// zooHeld counts the descriptors of a process by the state of their TCP sockets, from /proc alone. A socket that is in
+// no list of the kernel is "unlisted"; of an ESTAB socket the timer is told, and of a CLOSE-WAIT socket whether it is read.
+func zooHeld(pid int, count map[string]int) error {
+	dir := procDir(pid)
+	states, err := zooStates(dir)
+	if err != nil {
+		return err
+	}
+	fds, err := filepath.Glob(dir + "/fd/*")
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		to, err := os.Readlink(fd)
+		if err != nil {
+			return err
+		}
+		inode, isSocket := strings.CutPrefix(to, "socket:[")
+		if !isSocket {
+			continue
+		}
+		switch state, ok := states[strings.TrimSuffix(inode, "]")]; {
+		case !ok:
+			count["unlisted"]++
+		case state != notTCP:
+			count[state]++
+		}
+	}
+	return nil
+}
+
+// procDir is the process in /proc, by a thread that is alive: the first may have ended, and then shows nothing.
+func procDir(pid int) string {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		if fds, _ := os.ReadDir(task + "/fd"); len(fds) > 0 {
+			return task
+		}
+	}
+	return fmt.Sprintf("/proc/%d", pid)
+}
+
+const notTCP = "not TCP"
+
+// zooStates reads the lists of a network namespace: inode → state.
+func zooStates(dir string) (map[string]string, error) {
+	states := map[string]string{}
+	// The column that has the inode.
+	lists := map[string]int{"udp": 9, "udp6": 9, "raw": 9, "raw6": 9, "unix": 6, "netlink": 9, "packet": 8, "tcp": 9, "tcp6": 9}
+	for list, column := range lists {
+		b, err := os.ReadFile(filepath.Join(dir, "net", list))
+		if os.IsNotExist(err) && list != "tcp" {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			switch {
+			case len(f) <= column:
+			case strings.HasPrefix(list, "tcp"):
+				states[f[column]] = zooState(f)
+			default:
+				states[f[column]] = notTCP
+			}
+		}
+	}
+	return states, nil
+}
+
+var (
+	tcpStates = map[string]string{
+		"01": "ESTAB", "02": "SYN-SENT", "03": "SYN-RECV", "04": "FIN-WAIT-1", "05": "FIN-WAIT-2", "06": "TIME-WAIT",
+		"07": "UNCONN", "08": "CLOSE-WAIT", "09": "LAST-ACK", "0A": "LISTEN", "0B": "CLOSING",
+	}
+	tcpTimers = map[string]string{"00": "", "01": " on", "02": " keepalive", "03": " timewait", "04": " persist"}
+)
+
+// zooState reads a line of /proc/net/tcp: sl local rem st tx:rx tr:when …
+func zooState(f []string) string {
+	state := tcpStates[f[3]]
+	switch state {
+	case "ESTAB":
+		timer, _, _ := strings.Cut(f[5], ":")
+		return state + tcpTimers[timer]
+	case "CLOSE-WAIT":
+		_, received, _ := strings.Cut(f[4], ":")
+		if strings.Trim(received, "0") != "" {
+			return unreadCloseWait
+		}
+	}
+	return state
+}
+
+// zooReport is what a test reads of a report.
+type zooReport struct {
+	status   int
+	Findings []struct {
+		Rule     string `json:"rule"`
+		Severity string `json:"severity"`
+		PID      int    `json:"pid"`
+		Sockets  int    `json:"sockets"`
+		Message  string `json:"message"`
+		Evidence []struct {
+			Field string `json:"field"`
+			Value string `json:"value"`
+		} `json:"evidence"`
+		Samples []zooSample `json:"samples"`
+	} `json:"findings"`
+	Gaps []struct {
+		What string `json:"what"`
+		Why  string `json:"why"`
+	} `json:"gaps"`
+}
+
+type zooSample struct {
+	FD        int    `json:"fd"`
+	Peer      string `json:"peer"`
+	State     string `json:"state"`
+	Keepalive string `json:"keepalive"`
+	RecvQ     int    `json:"recv_q"`
+	Inode     uint64 `json:"inode"`
+}
+
+// scan runs the command as it is typed.
+func (z *zooBins) scan(t *testing.T, c *zooCase, p *zooProcess, flags ...string) *zooReport {
+	t.Helper()
+	args := append([]string{"leakscan", "--json", "--top", "0"}, flags...)
+	for _, pid := range p.pids() {
+		args = append(args, strconv.Itoa(pid))
+	}
+	cmd := exec.Command(z.sockleak, args...)
+	if c.as != nil {
+		c.as(cmd)
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	r := &zooReport{status: cmd.ProcessState.ExitCode()}
+	d := json.NewDecoder(&stdout)
+	if err := d.Decode(r); err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, &stderr)
+	}
+	if _, err := d.Token(); err != io.EOF || stderr.Len() > 0 {
+		t.Fatalf("%s writes more than the report: %v\n%s", cmd, err, &stderr)
+	}
+	return r
+}
+
+// sums counts the sockets of a severity by rule.
+func (r *zooReport) sums(severity string) map[string]int {
+	sums := map[string]int{}
+	for _, f := range r.Findings {
+		if f.Severity == severity {
+			sums[f.Rule] += f.Sockets
+		}
+	}
+	return sums
+}
+
+// unread counts the sockets behind close-wait that have a Recv-Q.
+func (r *zooReport) unread() (n int) {
+	for _, f := range r.Findings {
+		for _, s := range f.Samples {
+			if f.Rule == "close-wait" && s.RecvQ > 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// fates adds up what has become of the descriptors of closed-fd.
+func (r *zooReport) fates() map[string]int {
+	fates := map[string]int{}
+	for _, f := range r.Findings {
+		for _, e := range f.Evidence {
+			if n, err := strconv.Atoi(e.Value); f.Rule == "closed-fd" && err == nil && n > 0 && e.Field != "descriptors" && e.Field != "further peers" {
+				fates[e.Field] += n
+			}
+		}
+	}
+	return fates
+}
+
+// differs tells what of a report is not the truth.
+func (r *zooReport) differs(t zooTruth) error {
+	switch {
+	case !maps.Equal(r.sums("leak"), t.Leaks):
+		return fmt.Errorf("leaks %v, the truth is %v%s", r.sums("leak"), t.Leaks, r.words())
+	case !maps.Equal(r.sums("risk"), t.Risks):
+		return fmt.Errorf("risks %v, the truth is %v%s", r.sums("risk"), t.Risks, r.words())
+	case t.Gaps != (len(r.Gaps) > 0):
+		return fmt.Errorf("gaps %v, there is one: %t", r.Gaps, t.Gaps)
+	case r.status != t.status():
+		return fmt.Errorf("exit status %d, want %d", r.status, t.status())
+	}
+	for rule, n := range t.Infos {
+		if got := r.sums("info")[rule]; got != n {
+			return fmt.Errorf("%s is told of %d sockets, the truth is %d", rule, got, n)
+		}
+	}
+	return nil
+}
+
+// exceeds tells what a report claims and is not so, whatever the thresholds: a false alarm, were it only for a moment.
+func (r *zooReport) exceeds(t zooTruth) error {
+	for rule, n := range r.sums("leak") {
+		if n > t.Leaks[rule] {
+			return fmt.Errorf("false alarm: %s of %d sockets, the truth is %d%s", rule, n, t.Leaks[rule], r.words())
+		}
+	}
+	return nil
+}
+
+func (r *zooReport) words() string {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "\n\t%s %s: %s", f.Severity, f.Rule, f.Message)
+	}
+	return b.String()
+}

@@ -1,0 +1,361 @@
+package main
+
+// Real programs that leak, and real programs that only look like it, in processes of their own. Each says what is true
+// of it, /proc is asked whether that is so, and then the command as it is built has to say the same.
+//
+// A case is one row of a table and one program. The program is started as PROGRAM N PEER HOST; when its sockets are in
+// place it writes one line of JSON (see zooTruth) to its stdout, and it ends when its stdin does.
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// zooCase is one program and what is around it.
+type zooCase struct {
+	name string
+	// run is the program: a role of the zoo, or an interpreter with a file below testdata/zoo and first arguments.
+	run   []string
+	n     int    // of connections, as a rule
+	peer  string // role of the zoo that the program connects to
+	guest string // role of the zoo that connects to the program
+	on    string // the address family: "" for IPv4, "IPv6", or "v4-mapped"
+	// peerOn is what the peer listens on, when not on the loopback address of the family.
+	peerOn string
+	// as is who scans, when not the user of the test.
+	as func(*exec.Cmd)
+	// need says why the case cannot be run here.
+	need func() (why string)
+}
+
+// short are thresholds that a test can wait for.
+var short = []string{"--idle", "1s", "--grace", "1s", "--settle", "1s"}
+
+// zooAtOnce is how many programs run at a time. They wait for clocks most of the time, not for a processor, so that
+// this does not follow -parallel.
+const zooAtOnce = 16
+
+func TestPrograms(t *testing.T) {
+	z := newZoo(t)
+	slots := make(chan struct{}, zooAtOnce)
+	var wg sync.WaitGroup
+	for _, c := range slices.Concat(goPrograms, otherPrograms) {
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			t.Run(c.name, func(t *testing.T) { z.run(t, &c) })
+		})
+	}
+	wg.Wait()
+}
+
+// zooDir is where the programs are.
+const zooDir = "../../testdata/zoo"
+
+// zooBins are the built binaries.
+type zooBins struct{ sockleak, zoo string }
+
+func newZoo(t *testing.T) *zooBins {
+	t.Helper()
+	dir := t.TempDir()
+	// A part of the test is another user.
+	for d := dir; d != filepath.Clean(os.TempDir()) && d != "/"; d = filepath.Dir(d) {
+		must(t, os.Chmod(d, 0o755))
+	}
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", ".", zooDir+"/go/zoo")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", build, err, out)
+	}
+	return &zooBins{sockleak: filepath.Join(dir, "sockleak"), zoo: filepath.Join(dir, "zoo")}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run runs one case: the peer, the program, the guests; the truth by /proc; the command, twice.
+func (z *zooBins) run(t *testing.T, c *zooCase) {
+	if c.need != nil {
+		if why := c.need(); why != "" {
+			t.Skip(why)
+		}
+	}
+	p := z.open(t, c)
+	if c.as != nil { // it sees nothing: no leak, and no health
+		p.truth.Leaks, p.truth.Gaps = map[string]int{}, true
+	}
+	eventually(t, p.verify)
+
+	if err := z.judge(t, c, p); err != nil {
+		t.Error(err)
+	}
+	if err := p.verify(); err != nil {
+		t.Errorf("the program did not stay as it was: %v", err)
+	}
+}
+
+// judge scans with the thresholds that a user has, when next to nothing can have leaked yet, and with short ones until
+// the report is the truth, and these have passed.
+func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
+	begin := time.Now()
+	if err := z.scan(t, c, p).differs(p.truth.young()); err != nil {
+		return fmt.Errorf("with the thresholds of a user: %w", err)
+	}
+	for {
+		age := time.Since(begin)
+		r := z.scan(t, c, p, short...)
+		err := r.differs(p.truth)
+		if err == nil && age > zooPast {
+			return z.confirm(t, p, r)
+		}
+		if over := r.exceeds(p.truth); over != nil {
+			return over
+		}
+		if err != nil && age > zooPatience {
+			return fmt.Errorf("with %s: %w", strings.Join(short, " "), err)
+		}
+		time.Sleep(zooPoll) // as often as there is news, and not a processor's worth
+	}
+}
+
+const (
+	// zooPast is when the short thresholds have passed, from when all was in place.
+	zooPast     = 1200 * time.Millisecond
+	zooPatience = 20 * time.Second
+	zooPoll     = 100 * time.Millisecond
+)
+
+// confirm compares what stands behind the findings with what others see.
+func (z *zooBins) confirm(t *testing.T, p *zooProcess, r *zooReport) error {
+	for _, f := range r.Findings {
+		if f.Severity != "leak" {
+			continue
+		}
+		if len(f.Samples) != f.Sockets {
+			return fmt.Errorf("%s counts %d sockets and shows %d", f.Rule, f.Sockets, len(f.Samples))
+		}
+		for _, s := range f.Samples {
+			to, err := os.Readlink(fmt.Sprintf("%s/fd/%d", procDir(f.PID), s.FD))
+			if want := fmt.Sprintf("socket:[%d]", s.Inode); err != nil || to != want {
+				return fmt.Errorf("%s says that descriptor %d is %s; it is %q, %v", f.Rule, s.FD, want, to, err)
+			}
+		}
+	}
+	if got, want := r.unread(), p.truth.Held[unreadCloseWait]; p.truth.Leaks["close-wait"] > 0 && p.truth.Held != nil && got != want {
+		return fmt.Errorf("close-wait shows %d sockets with a Recv-Q, there are %d", got, want)
+	}
+	if fates := r.fates(); p.truth.Leaks["closed-fd"] > 0 && !maps.Equal(fates, p.truth.Fates) {
+		return fmt.Errorf("closed-fd says %v, the truth is %v%s", fates, p.truth.Fates, r.words())
+	}
+	return confirmByTools(t, p, r)
+}
+
+// goPrograms run in every test: they need nothing but Go and the kernel.
+var goPrograms = []zooCase{
+	{name: "leak/pipe", run: []string{"leaky-pipe"}, n: 3, peer: "peer-echo", guest: "guest-caller"},
+	{name: "leak/pipe, IPv6", run: []string{"leaky-pipe"}, n: 3, peer: "peer-echo", guest: "guest-caller", on: "IPv6"},
+	{name: "leak/pipe, v4-mapped", run: []string{"leaky-pipe"}, n: 3, peer: "peer-echo", guest: "guest-mute", on: "v4-mapped"},
+	{name: "leak/response bodies", run: []string{"response-bodies"}, n: 3, peer: "peer-http-closing"},
+	{name: "leak/never closed", run: []string{"never-closed"}, n: 3, peer: "peer-hangup"},
+	{name: "leak/never closed, IPv6", run: []string{"never-closed"}, n: 3, peer: "peer-hangup", on: "IPv6"},
+	{name: "leak/never closed, v4-mapped", run: []string{"never-closed"}, n: 3, peer: "peer-hangup", on: "v4-mapped"},
+	{name: "leak/forgotten", run: []string{"forgotten"}, n: 6, peer: "peer-echo"},
+	{name: "leak/forgotten, v4-mapped", run: []string{"forgotten"}, n: 6, peer: "peer-echo", on: "v4-mapped"},
+	{name: "leak/forgotten by many peers", run: []string{"forgotten-peers"}, n: 30, peer: "peer-echo", peerOn: "0.0.0.0"},
+	{name: "leak/refused", run: []string{"refused"}, n: 3},
+	{name: "leak/refused, IPv6", run: []string{"refused"}, n: 3, on: "IPv6"},
+	{name: "leak/refused, v4-mapped", run: []string{"refused"}, n: 3, on: "v4-mapped"},
+	{name: "leak/refused without blocking", run: []string{"refused-nonblock"}, n: 3},
+	{name: "leak/refused without blocking, IPv6", run: []string{"refused-nonblock"}, n: 3, on: "IPv6"},
+	{name: "leak/refused from a chosen port", run: []string{"refused-bound"}, n: 3},
+	{name: "leak/never connected", run: []string{"never-connected"}, n: 3},
+	{name: "leak/never connected, IPv6", run: []string{"never-connected"}, n: 3, on: "IPv6"},
+	{name: "leak/reset by the peer", run: []string{"reset-connected"}, n: 3, peer: "peer-reset"},
+	{name: "leak/reset by the peer, v4-mapped", run: []string{"reset-connected"}, n: 3, peer: "peer-reset", on: "v4-mapped"},
+	{name: "leak/reset by a guest", run: []string{"reset-accepted"}, n: 3, guest: "guest-reset"},
+	{name: "leak/reset by a guest, v4-mapped", run: []string{"reset-accepted"}, n: 3, guest: "guest-reset", on: "v4-mapped"},
+	{name: "leak/accepted and never read", run: []string{"unread-accepted"}, n: 3, guest: "guest-leaver"},
+	{name: "leak/accepted and never read, IPv6", run: []string{"unread-accepted"}, n: 3, guest: "guest-leaver", on: "IPv6"},
+	{name: "leak/shut down and not closed", run: []string{"shut-not-closed"}, n: 3, peer: "peer-hangup"},
+	{name: "leak/duplicated descriptors", run: []string{"duplicated"}, n: 3, peer: "peer-hangup"},
+	{name: "leak/keepalive is answered", run: []string{"keepalive-probing"}, n: 3, peer: "peer-half"},
+	{name: "leak/odd name", run: []string{"odd-name"}, n: 3, peer: "peer-hangup"},
+	{name: "leak/first thread is gone", run: []string{"leader-gone"}, n: 3, peer: "peer-hangup"},
+	{name: "leak/all at once", run: []string{"all-at-once"}, n: 5},
+	{name: "leak/in a network namespace", run: []string{"netns"}, n: 5, need: namespaces},
+
+	{name: "risk/few forgotten", run: []string{"forgotten"}, n: 4, peer: "peer-echo"},
+	{name: "risk/few descriptors left", run: []string{"fd-limit"}},
+	{name: "gap/thread with descriptors of its own", run: []string{"own-files"}, n: 3, peer: "peer-hangup"},
+	{name: "gap/sockets of another namespace", run: []string{"other-netns"}, n: 3, need: namespaces},
+	{name: "gap/MPTCP, ended by the peer", run: []string{"mptcp-never-closed"}, n: 6, peer: "peer-mptcp", need: mptcp},
+	{name: "gap/process of another user", run: []string{"never-closed"}, n: 3, peer: "peer-hangup", as: asNobody, need: root},
+
+	{name: "healthy/pool", run: []string{"pool"}, n: 8, peer: "peer-echo"},
+	{name: "healthy/pool, v4-mapped", run: []string{"pool"}, n: 8, peer: "peer-echo", on: "v4-mapped"},
+	{name: "healthy/pings", run: []string{"pings"}, n: 8, peer: "peer-echo"},
+	{name: "healthy/pinged", run: []string{"echo"}, n: 8, guest: "guest-ping"},
+	{name: "healthy/hears only", run: []string{"hears-only"}, n: 8, peer: "peer-drip"},
+	{name: "healthy/half-closed server", run: []string{"half-closed-server"}, n: 3, guest: "guest-half"},
+	{name: "healthy/half-closed client", run: []string{"half-closed-client"}, n: 3, peer: "peer-drip"},
+	{name: "healthy/preforked", run: []string{"preforked"}, n: 3},
+	{name: "healthy/accept queue", run: []string{"accept-queue"}, n: 10},
+	{name: "healthy/slow to close", run: []string{"slow-to-close"}, n: 5, guest: "guest-churn"},
+	{name: "healthy/TIME-WAIT", run: []string{"time-wait"}, n: 150},
+	{name: "healthy/between socket and connect", run: []string{"between"}, n: 3, peer: "peer-hangup"},
+	{name: "healthy/refused and closed", run: []string{"retries"}, n: 3},
+	{name: "healthy/refused and tried again", run: []string{"retries-same"}, n: 3},
+	{name: "healthy/connecting", run: []string{"connecting"}, n: 3},
+	{name: "healthy/bound", run: []string{"bound"}, n: 3},
+	{name: "healthy/bound, IPv6", run: []string{"bound"}, n: 3, on: "IPv6"},
+	{name: "healthy/not TCP", run: []string{"not-tcp"}, n: 3},
+	{name: "healthy/http server", run: []string{"http-server"}, n: 8, guest: "guest-http"},
+	{name: "healthy/http server, v4-mapped", run: []string{"http-server"}, n: 8, guest: "guest-http", on: "v4-mapped"},
+	{name: "healthy/MPTCP server", run: []string{"mptcp-server"}, n: 6, guest: "guest-caller"},
+	{name: "healthy/MPTCP server and guests", run: []string{"mptcp-server"}, n: 6, guest: "guest-mptcp", need: mptcp},
+	{name: "healthy/pipe", run: []string{"pipe"}, n: 4, peer: "peer-echo", guest: "guest-caller"},
+	{name: "healthy/backpressure", run: []string{"backpressure"}, n: 6, peer: "peer-deaf"},
+}
+
+// namespaces says why no network namespace can be made.
+func namespaces() string {
+	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	if err := cmd.Run(); err != nil {
+		return fmt.Sprintf("a new network namespace needs root: %v", err)
+	}
+	return ""
+}
+
+func root() string {
+	if os.Geteuid() != 0 {
+		return "becoming another user needs root"
+	}
+	return ""
+}
+
+func mptcp() string {
+	if b, _ := os.ReadFile("/proc/sys/net/mptcp/enabled"); strings.TrimSpace(string(b)) != "1" {
+		return "MPTCP is not enabled (net.mptcp.enabled)"
+	}
+	return ""
+}
+
+// family is how the parts of a case find each other.
+type family struct {
+	host string // that servers listen on
+	dial func(addr string) string
+}
+
+func (c *zooCase) family(t *testing.T) family {
+	t.Helper()
+	same := func(addr string) string { return addr }
+	if c.on == "" {
+		return family{"127.0.0.1", same}
+	}
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skipf("no IPv6: %v", err)
+	}
+	ln.Close()
+	if c.on == "IPv6" {
+		return family{"::1", same}
+	}
+	return family{"::", func(addr string) string {
+		a := netip.MustParseAddrPort(addr)
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr().As16()), a.Port()).String()
+	}}
+}
+
+// open starts the program and what is around it.
+func (z *zooBins) open(t *testing.T, c *zooCase) *zooProcess {
+	t.Helper()
+	f := c.family(t)
+	peer := ""
+	if c.peer != "" {
+		peer = f.dial(startZoo(t, z.zoo, c.peer, fmt.Sprint(c.n), "", cmp.Or(c.peerOn, f.host)).truth.Listen)
+	}
+	args := slices.Concat(z.program(t, c), []string{fmt.Sprint(c.n), peer, f.host})
+	p := startZoo(t, args...)
+	if c.guest != "" {
+		startZoo(t, z.zoo, c.guest, fmt.Sprint(c.n), p.truth.Listen, "")
+	}
+	return p
+}
+
+// interpreters are the programs that run others, the folders of these, and the Debian packages that have them.
+var interpreters = map[string]struct{ dir, debian string }{
+	"node":    {"node", "nodejs"},
+	"python3": {"python", "python3"},
+	"java":    {"java", "default-jdk-headless"},
+}
+
+// program is the command line of a case, but for the arguments that all have.
+func (z *zooBins) program(t *testing.T, c *zooCase) []string {
+	t.Helper()
+	interpreter, ok := interpreters[c.run[0]]
+	if !ok {
+		return []string{z.zoo, c.run[0]}
+	}
+	needTool(t, c.run[0], interpreter.debian)
+	return slices.Concat([]string{c.run[0], filepath.Join(zooDir, interpreter.dir, c.run[1])}, c.run[2:])
+}
+
+// needTool fails: who asks for the whole zoo wants all of it.
+func needTool(t *testing.T, name, debian string) {
+	t.Helper()
+	if _, err := exec.LookPath(name); err != nil {
+		t.Fatalf("%s is missing: apt-get install %s (%v)", name, debian, err)
+	}
+}
+
+func asNobody(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+}
+
+// zooTruth is what a program says of itself, and what a scan must say of it.
+type zooTruth struct {
+	Ready    bool           `json:"ready"`
+	Listen   string         `json:"listen"`
+	Leaks    map[string]int `json:"truth"` // rule → sockets; descriptors for closed-fd
+	Risks    map[string]int `json:"risks"`
+	Infos    map[string]int `json:"infos"`
+	Gaps     bool           `json:"gaps"`
+	Fates    map[string]int `json:"fates"` // of the descriptors of closed-fd
+	Held     map[string]int `json:"held"`  // state → descriptors, as zooHeld counts; nil when they never stand still
+	Children []int          `json:"children"`
+}
+
+// young is the truth before any threshold has passed: only what needs none.
+func (t zooTruth) young() zooTruth {
+	timed := func(rule string, _ int) bool { return rule == "close-wait" || rule == "idle-no-keepalive" }
+	t.Leaks, t.Risks = maps.Clone(t.Leaks), maps.Clone(t.Risks)
+	maps.DeleteFunc(t.Leaks, timed)
+	maps.DeleteFunc(t.Risks, timed)
+	return t
+}
+
+func (t zooTruth) status() int {
+	switch {
+	case len(t.Leaks) > 0:
+		return statusLeak
+	case t.Gaps:
+		return statusPartial
+	}
+	return statusOK
+}

@@ -1,0 +1,178 @@
+//go:build zoo
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// otherPrograms are what people run, with the leaks that people have.
+var otherPrograms = []zooCase{
+	{name: "node/leak/proxy", run: []string{"node", "leaky-proxy.js"}, n: 4, peer: "peer-echo", guest: "guest-caller"},
+	{name: "node/leak/proxy of mute guests", run: []string{"node", "leaky-proxy.js"}, n: 4, peer: "peer-deaf", guest: "guest-mute"},
+	{name: "node/leak/half-open", run: []string{"node", "half-open.js"}, n: 3, guest: "guest-leaver"},
+	{name: "node/leak/paused", run: []string{"node", "paused.js"}, n: 3, guest: "guest-leaver"},
+	{name: "node/leak/no reader", run: []string{"node", "no-reader.js"}, n: 3, guest: "guest-leaver"},
+	{name: "node/healthy/fixed proxy", run: []string{"node", "fixed-proxy.js", "60000", "stay"}, n: 4, peer: "peer-echo", guest: "guest-caller"},
+	{name: "node/healthy/fixed proxy, guests time out", run: []string{"node", "fixed-proxy.js", "1000", "go"}, n: 4, peer: "peer-echo", guest: "guest-caller"},
+	{name: "node/healthy/fixed proxy, guests leave", run: []string{"node", "fixed-proxy.js", "60000", "go"}, n: 4, peer: "peer-echo", guest: "guest-leaver"},
+	{name: "node/healthy/fixed proxy, peer hangs up", run: []string{"node", "fixed-proxy.js", "60000", "go"}, n: 4, peer: "peer-hangup", guest: "guest-leaver"},
+	{name: "node/healthy/agent", run: []string{"node", "agent.js"}, n: 6, peer: "peer-http"},
+
+	{name: "python/leak/never closed", run: []string{"python3", "never_closed.py"}, n: 3, peer: "peer-hangup"},
+	{name: "python/leak/reset and kept", run: []string{"python3", "reset_kept.py"}, n: 3, peer: "peer-reset"},
+	{name: "python/leak/idle", run: []string{"python3", "idle.py"}, n: 6, peer: "peer-echo"},
+	{name: "python/leak/refused and kept", run: []string{"python3", "refused_kept.py"}, n: 3},
+	{name: "python/healthy/closes", run: []string{"python3", "closes.py"}, n: 3, peer: "peer-echo"},
+	{name: "python/healthy/asyncio", run: []string{"python3", "asyncio_echo.py"}, n: 6, guest: "guest-ping"},
+	{name: "python/healthy/asyncio, busy", run: []string{"python3", "asyncio_echo.py"}, n: 3, guest: "guest-churn"},
+	{name: "python/healthy/forked listener", run: []string{"python3", "forked_listener.py"}, n: 3},
+
+	{name: "java/leak/never closed", run: []string{"java", "NeverClosed.java"}, n: 3, peer: "peer-hangup"},
+	{name: "java/healthy/pool", run: []string{"java", "Pool.java"}, n: 6, peer: "peer-echo"},
+}
+
+// confirmByTools compares what stands behind the findings with what ss and lsof say.
+func confirmByTools(t *testing.T, p *zooProcess, r *zooReport) error {
+	t.Helper()
+	needTool(t, "ss", "iproute2")
+	needTool(t, "lsof", "lsof")
+	if !sameNetns(p.pid) {
+		return nil // ss sees this one
+	}
+	rows, err := ssRows()
+	if err != nil {
+		return err
+	}
+	dark := map[int]bool{}
+	if p.truth.Leaks["closed-fd"] > 0 {
+		if dark, err = lsofDark(p.pid); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Findings {
+		for _, s := range f.Samples {
+			row, listed := rows[s.Inode]
+			var err error
+			switch {
+			case f.Severity != "leak":
+			case f.Rule == "closed-fd" && listed:
+				err = errors.New("it lists it")
+			case f.Rule == "closed-fd":
+				if !dark[s.FD] {
+					err = errors.New("and lsof knows no such TCP socket")
+				}
+			default:
+				err = row.confirm(f.Rule, &s)
+			}
+			if err != nil {
+				return fmt.Errorf("%s of descriptor %d, inode %d, is not what ss says: %w: %v", f.Rule, s.FD, s.Inode, err, row)
+			}
+		}
+	}
+	return nil
+}
+
+func sameNetns(pid int) bool {
+	theirs, _ := os.Readlink(procDir(pid) + "/ns/net")
+	ours, _ := os.Readlink("/proc/self/ns/net")
+	return theirs == ours
+}
+
+// ssRow is a line of ss -tanoeiHO.
+type ssRow struct {
+	state string
+	recvQ int
+	peer  netip.AddrPort
+	timer string
+	ms    map[string]int // lastsnd, lastrcv, lastack
+}
+
+// confirm compares a socket behind a finding. The clocks are read later than the scan read them, so they are older.
+func (row ssRow) confirm(rule string, s *zooSample) error {
+	ago := func(clock string) time.Duration { return time.Duration(row.ms[clock]) * time.Millisecond }
+	switch {
+	case row.state != s.State:
+		return fmt.Errorf("state %q", s.State)
+	case row.recvQ != s.RecvQ:
+		return fmt.Errorf("Recv-Q %d", s.RecvQ)
+	case row.peer.String() != s.Peer:
+		return fmt.Errorf("peer %s", s.Peer)
+	case rule == "close-wait" && ago("lastack") < time.Second && row.timer != "keepalive":
+		return errors.New("the peer has closed just now")
+	case rule == "idle-no-keepalive" && row.timer == "keepalive":
+		return errors.New("keepalive is on")
+	case rule == "idle-no-keepalive" && min(ago("lastsnd"), ago("lastrcv")) < time.Second:
+		return errors.New("it is in use")
+	}
+	return nil
+}
+
+// ssRows reads what ss shows, by inode.
+func ssRows() (map[uint64]ssRow, error) {
+	out, err := exec.Command("ss", "-tanoeiHO").Output()
+	if err != nil {
+		return nil, err
+	}
+	rows := map[uint64]ssRow{}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			return nil, fmt.Errorf("ss: %q", line)
+		}
+		row := ssRow{state: f[0], ms: map[string]int{}}
+		row.recvQ, _ = strconv.Atoi(f[1])
+		if a, err := netip.ParseAddrPort(f[4]); err == nil {
+			row.peer = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+		}
+		inode := uint64(0)
+		for _, word := range f[5:] {
+			key, value, _ := strings.Cut(word, ":")
+			switch key {
+			case "ino":
+				inode, err = strconv.ParseUint(value, 10, 64)
+			case "timer":
+				row.timer, _, _ = strings.Cut(strings.Trim(value, "()"), ",")
+			case "lastsnd", "lastrcv", "lastack":
+				row.ms[key], err = strconv.Atoi(value)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("ss: %q: %w", line, err)
+			}
+		}
+		if inode != 0 {
+			rows[inode] = row
+		}
+	}
+	return rows, nil
+}
+
+// lsofDark lists the descriptors on which lsof finds a TCP socket that no list of the kernel has.
+func lsofDark(pid int) (map[int]bool, error) {
+	cmd := exec.Command("lsof", "-nP", "-w", "-p", strconv.Itoa(pid), "-F", "fn")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", cmd, err)
+	}
+	dark, fd := map[int]bool{}, -1
+	for line := range strings.Lines(string(out)) {
+		line = strings.TrimSpace(line)
+		if n, ok := strings.CutPrefix(line, "f"); ok {
+			if fd, err = strconv.Atoi(n); err != nil {
+				fd = -1 // cwd, txt, mem
+			}
+		}
+		if fd >= 0 && (line == "nprotocol: TCP" || line == "nprotocol: TCPv6" || line == "nprotocol: MPTCP") {
+			dark[fd] = true
+		}
+	}
+	return dark, nil
+}

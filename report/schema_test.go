@@ -1,0 +1,220 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// The shape of JSON: an object has these fields at the least, list is one of a shape, and leaves are
+// the names of types. A type with a "?" may be null.
+type (
+	object   map[string]any
+	list     struct{ of any }
+	numbered map[string]any // of any keys: {"": type}
+)
+
+const (
+	str     = "string"
+	num     = "number"
+	boolean = "boolean"
+	numNull = "number?"
+	instant = "time"
+)
+
+var gapShape = object{"what": str, "count": num, "why": str}
+
+var leakscanShape = object{
+	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num,
+	"thresholds": object{"idle_ms": num, "grace_ms": num},
+	"processes": list{object{
+		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num,
+		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}},
+		"rss_bytes": num, "args": list{str}, "sockets": object{"by_state": numbered{"": num}, "closed_fd": num},
+	}},
+	"findings": list{object{
+		"rule": str, "severity": str, "pid": num, "peer": str, "sockets": num, "message": str, "advice": str,
+		"evidence": list{object{"field": str, "value": str, "source": str}},
+		"samples": list{object{
+			"fd": num, "local": str, "peer": str, "state": str, "timer": str, "idle_ms": numNull, "age_ms": numNull,
+			"age_exact": boolean, "cookie": str, "inode": num,
+		}},
+	}},
+	"gaps": list{gapShape},
+}
+
+var timersShape = object{"sockets": num, "timers": numbered{"": num}}
+
+var tcpstatShape = object{
+	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num, "source": str, "sockets": num, "by": str,
+	"states": list{object{"state": str, "sockets": num, "timers": numbered{"": num}, "ipv4": timersShape, "ipv6": timersShape}},
+	"groups": list{object{
+		"key": str, "sockets": num, "estab": num, "estab_timer": num, "estab_no_timer": num, "close_wait": num,
+		"oldest_idle_ms": numNull, "recv_q": num, "send_q": num,
+	}},
+	"groups_left_out": num, "gaps": list{gapShape},
+}
+
+var compareShape = object{
+	"schema": str, "names": list{str}, "counts": numbered{"": list{num}}, "scans": list{leakscanShape},
+}
+
+// bare values have nothing in any list, and know nothing that may be unknown.
+func bareResult() *diag.Result {
+	p := &procfd.Process{PID: 1, Open: -1}
+	space := &diag.Space{}
+	proc := &diag.Proc{Process: p, Space: space}
+	space.Procs = []*diag.Proc{proc}
+	return &diag.Result{
+		Snapshot: &diag.Snapshot{At: noon, Spaces: []*diag.Space{space}},
+		Findings: []*diag.Finding{{Rule: "rule", Proc: proc}, {Rule: "rule", Proc: proc, Samples: []diag.Sample{{}}}},
+	}
+}
+
+func TestSchema(t *testing.T) {
+	empty := &diag.Result{Snapshot: &diag.Snapshot{At: noon}}
+	for _, tt := range []struct {
+		name   string
+		value  Value
+		schema string
+		shape  object
+	}{
+		{"leaking", Leakscan(leaking()), "sockleak.leakscan/1", leakscanShape},
+		{"clean", Leakscan(clean()), "sockleak.leakscan/1", leakscanShape},
+		{"partial", Leakscan(partial()), "sockleak.leakscan/1", leakscanShape},
+		{"bare", Leakscan(bareResult()), "sockleak.leakscan/1", leakscanShape},
+		{"empty", Leakscan(empty), "sockleak.leakscan/1", leakscanShape},
+		{"count", Tcpstat(stat()), "sockleak.tcpstat/1", tcpstatShape},
+		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
+		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
+	} {
+		for _, format := range []string{"json", "jsonl"} {
+			var doc map[string]any
+			if err := json.Unmarshal(write(t, format, tt.value, Options{}), &doc); err != nil {
+				t.Fatal(err)
+			}
+			if doc["schema"] != tt.schema {
+				t.Errorf("%s: schema %v, want %s", tt.name, doc["schema"], tt.schema)
+			}
+			checkShape(t, tt.name, doc, tt.shape)
+		}
+	}
+}
+
+func checkShape(t *testing.T, path string, got, shape any) {
+	t.Helper()
+	switch shape := shape.(type) {
+	case object:
+		o, ok := got.(map[string]any)
+		if !ok {
+			t.Errorf("%s is %T, want an object", path, got)
+			return
+		}
+		for field, of := range shape {
+			if v, ok := o[field]; ok {
+				checkShape(t, path+"."+field, v, of)
+			} else {
+				t.Errorf("%s has no field %s", path, field)
+			}
+		}
+	case numbered:
+		o, ok := got.(map[string]any)
+		if !ok {
+			t.Errorf("%s is %T, want an object", path, got)
+		}
+		for key, v := range o {
+			checkShape(t, path+"."+key, v, shape[""])
+		}
+	case list:
+		l, ok := got.([]any)
+		if !ok {
+			t.Errorf("%s is %T, want a list", path, got)
+		}
+		for i, v := range l {
+			checkShape(t, fmt.Sprintf("%s[%d]", path, i), v, shape.of)
+		}
+	case string:
+		checkLeaf(t, path, got, shape)
+	}
+}
+
+func checkLeaf(t *testing.T, path string, got any, want string) {
+	t.Helper()
+	ok := false
+	switch want {
+	case str:
+		_, ok = got.(string)
+	case boolean:
+		_, ok = got.(bool)
+	case numNull:
+		_, ok = got.(float64)
+		ok = ok || got == nil
+	case num:
+		_, ok = got.(float64)
+	case instant:
+		s, _ := got.(string)
+		at, err := time.Parse(time.RFC3339, s)
+		ok = err == nil && at.Location() == time.UTC
+	}
+	if !ok {
+		t.Errorf("%s is %v (%T), want %s", path, got, got, want)
+	}
+}
+
+// What is unknown is null and no number; what is known keeps its value.
+func TestJSONValues(t *testing.T) {
+	var doc struct {
+		TookMS     int64 `json:"took_ms"`
+		Looks      int
+		Thresholds map[string]int64
+		Processes  []struct {
+			StartedAt time.Time `json:"started_at"`
+			FDs       struct {
+				Open      *int
+				SoftLimit *uint64        `json:"soft_limit"`
+				ByKind    map[string]int `json:"by_kind"`
+			}
+			Sockets struct {
+				ByState      map[string]int `json:"by_state"`
+				EstabTimer   int            `json:"estab_timer"`
+				EstabNoTimer int            `json:"estab_no_timer"`
+				ClosedFD     int            `json:"closed_fd"`
+				TimeWait     int            `json:"time_wait"`
+			}
+		}
+	}
+	decode := func(r *diag.Result) {
+		t.Helper()
+		doc.Processes = nil
+		if err := json.Unmarshal(write(t, "json", Leakscan(r), Options{}), &doc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	decode(leaking())
+	p := doc.Processes[0]
+	if doc.TookMS != 3142 || doc.Looks != 2 || doc.Thresholds["idle_ms"] != 7_200_000 || doc.Thresholds["grace_ms"] != 60_000 ||
+		doc.Thresholds["settle_ms"] != 3000 {
+		t.Errorf("took %d, looks %d, thresholds %v", doc.TookMS, doc.Looks, doc.Thresholds)
+	}
+	if *p.FDs.Open != 60 || *p.FDs.SoftLimit != 1024 || p.FDs.ByKind["epoll"] != 1 || len(p.FDs.ByKind) != 3 {
+		t.Errorf("descriptors %+v", p.FDs)
+	}
+	if s := p.Sockets; s.ByState["ESTAB"] != 10 || s.EstabNoTimer != 8 || s.EstabTimer != 2 || s.ClosedFD != 4 || s.TimeWait != 150 {
+		t.Errorf("sockets %+v", s)
+	}
+	if want := noon.Add(-30*time.Hour - 5*time.Minute); !p.StartedAt.Equal(want) {
+		t.Errorf("started at %v, want %v", p.StartedAt, want)
+	}
+	decode(clean())
+	if p := doc.Processes[0]; *p.FDs.Open != 3 || p.FDs.SoftLimit != nil {
+		t.Errorf("no limit: %+v", p.FDs)
+	}
+	decode(partial())
+	if p := doc.Processes[0]; p.FDs.Open != nil || p.FDs.SoftLimit != nil {
+		t.Errorf("nothing known: %+v", p.FDs)
+	}
+}

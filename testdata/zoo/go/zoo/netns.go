@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// inNetns is allAtOnce in a network namespace of its own. It needs root.
+func inNetns(z *zoo) truth {
+	newNetns()
+	check(unix.Exec("/proc/self/exe", []string{os.Args[0], "all-at-once", strconv.Itoa(z.n), z.peer, z.host}, os.Environ()))
+	panic("exec returned")
+}
+
+// otherNetns holds sockets of a namespace that none of its threads but one is in: its leak cannot be seen from that of
+// the process, and nobody may call it clean.
+func otherNetns(z *zoo) truth {
+	made := make(chan struct{})
+	go func() {
+		runtime.LockOSThread() // for ever: the namespace is the thread's
+		newNetns()
+		ln := silentListen(z.host)
+		for range z.n {
+			c := dial(address(ln))
+			keep(c)
+			a, err := ln.Accept()
+			check(err)
+			a.Close()
+			toTheEnd(c)
+		}
+		close(made)
+		select {}
+	}()
+	<-made
+	return truth{Leaks: none, Gaps: true, Held: map[string]int{unlisted: z.n + 1}}
+}
+
+// newNetns takes the calling thread to a new network namespace and its loopback up.
+func newNetns() {
+	check(unix.Unshare(unix.CLONE_NEWNET))
+	fd := open(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	check(err)
+	lo.SetUint16(unix.IFF_UP)
+	check(unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
+}
