@@ -73,10 +73,12 @@ func clock(ms uint32, source string, uptime time.Duration) Span {
 
 // hasClocks reports whether the clocks mean anything: they do once a connection was established.
 func hasClocks(s *netlinkss.Socket) bool {
-	if s.InfoLen() < netlinkss.InfoHasClocks {
-		return false
-	}
-	switch s.State {
+	return s.InfoLen() >= netlinkss.InfoHasClocks && isConnection(s.State)
+}
+
+// isConnection: established, or on the way out and not a mere record yet.
+func isConnection(s netlinkss.State) bool {
+	switch s {
 	case netlinkss.Estab, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.CloseWait, netlinkss.LastAck, netlinkss.Closing:
 		return true
 	}

@@ -137,6 +137,9 @@ type Tally struct {
 	Filter Filter
 	IPv4   Matrix
 	IPv6   Matrix
+	// NoClocks counts connections that came without TCP_INFO: their idle times are not known, and
+	// [Filter.MinIdle] leaves them out.
+	NoClocks int
 
 	index  map[groupKey]int32
 	groups []Group
@@ -144,6 +147,9 @@ type Tally struct {
 
 // Add counts one socket, if the filter keeps it. It keeps nothing of s.
 func (t *Tally) Add(s *netlinkss.Socket) {
+	if isConnection(s.State) && s.InfoLen() < netlinkss.InfoHasClocks {
+		t.NoClocks++
+	}
 	if !t.Filter.Keep(s) {
 		return
 	}

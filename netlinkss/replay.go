@@ -13,16 +13,17 @@ const maxRecord = 64 << 10
 
 // Replay reads a recorded dump: netlink messages one behind the other, as `ss -D FILE` writes them,
 // with messages of type 18 or 20. A dump of both families is two dumps in a row, so NLMSG_DONE does
-// not end it: the end of the file does, with [ErrTruncated] if that is inside a record, and with
-// [ErrInterrupted] if the kernel had marked a record so. The *Socket is valid until the next step; a non-nil error ends the sequence.
+// not end it: the end of the file does. A dump that is cut there, or has no NLMSG_DONE at its end, ends with
+// [ErrTruncated], one in which the kernel has marked a record as inconsistent with [ErrInterrupted]. The
+// *Socket is valid until the next step; a non-nil error ends the sequence.
 func Replay(r io.Reader) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) {
 		rp := replay{r: bufio.NewReaderSize(r, maxRecord)}
 		for {
 			s, err := rp.next()
 			if errors.Is(err, io.EOF) {
-				if rp.interrupted {
-					yield(nil, opError("replay", ErrInterrupted))
+				if err := rp.incomplete(); err != nil {
+					yield(nil, opError("replay", err))
 				}
 				return
 			}
@@ -42,6 +43,18 @@ type replay struct {
 	at          int64
 	sock        Socket
 	interrupted bool
+	records     bool // since the last NLMSG_DONE
+}
+
+// incomplete says what is wrong with a dump that ended between two records.
+func (p *replay) incomplete() error {
+	switch {
+	case p.interrupted:
+		return ErrInterrupted
+	case p.records:
+		return fmt.Errorf("%w: it ends without NLMSG_DONE", ErrTruncated)
+	}
+	return nil
 }
 
 // next reads one message: nil, nil for one that is no socket.
@@ -78,8 +91,12 @@ func (p *replay) message(h header, payload []byte) (*Socket, error) {
 		if err := Decode(payload, &p.sock); err != nil {
 			return nil, err
 		}
+		p.records = true
 		return &p.sock, nil
-	case msgError, msgDone:
+	case msgDone:
+		p.records = false
+		return nil, errnoOf(payload)
+	case msgError:
 		return nil, errnoOf(payload)
 	}
 	return nil, nil

@@ -90,11 +90,11 @@ func TestReplayRoundTrip(t *testing.T) {
 	}
 }
 
-// A dump that ends anywhere gives the sockets up to there, and ErrTruncated but between messages.
+// A dump that ends before its end gives the sockets up to there, and ErrTruncated wherever that is.
 func TestReplayCutAnywhere(t *testing.T) {
 	dump := cat(nlmsg(msgTCPDiag, 2, 1, recordOf(1)...), nlmsg(msgByFamily, 2, 1, recordOf(2)...), doneMsg(1, 0))
 	one := len(nlmsg(msgByFamily, 2, 1, recordOf(1)...))
-	whole := map[int]bool{0: true, one: true, 2 * one: true, len(dump): true}
+	whole := map[int]bool{0: true, len(dump): true}
 	for n := range len(dump) + 1 {
 		sockets, err := replayAll(dump[:n])
 		if sockets != min(n/one, 2) {
@@ -130,18 +130,21 @@ func TestReplay(t *testing.T) {
 		want    error
 	}{
 		{"nothing", nil, 0, nil},
-		{"no end", cat(rec, rec), 2, nil},
+		{"no end", cat(rec, rec), 2, ErrTruncated},
+		{"an end and one record more", cat(rec, doneMsg(1, 0), rec), 2, ErrTruncated},
 		{"two dumps in a row", cat(rec, doneMsg(1, 0), rec, rec, doneMsg(2, 0)), 3, nil},
-		{"other messages", cat(nlmsg(1, 0, 1), rec, nlmsg(99, 0, 1, 1, 2, 3), rec), 2, nil},
-		{"last padding missing", cat(rec, unpadded), 2, nil},
+		{"other messages", cat(nlmsg(1, 0, 1), rec, nlmsg(99, 0, 1, 1, 2, 3), rec, doneMsg(1, 0)), 2, nil},
+		{"last padding missing", cat(rec, unpadded), 2, ErrTruncated},
 		{"an error of the kernel", cat(rec, errorMsg(1, -1), rec), 1, syscall.EPERM},
-		{"an acknowledgement", cat(rec, errorMsg(1, 0), rec), 2, nil},
-		{"an error without a number", cat(rec, nlmsg(msgError, 0, 1, 1, 2), rec), 2, nil},
+		{"an acknowledgement", cat(rec, errorMsg(1, 0), rec, doneMsg(1, 0)), 2, nil},
+		{"an error without a number", cat(rec, nlmsg(msgError, 0, 1, 1, 2), rec, doneMsg(1, 0)), 2, nil},
+		{"an end that failed", cat(rec, doneMsg(1, -105)), 1, syscall.ENOBUFS},
+		{"interrupted", cat(nlmsg(msgByFamily, 2|nlmFDumpIntr, 1, recordOf(1)...), doneMsg(1, 0)), 1, ErrInterrupted},
 		{"length of 15", cat(rec, u32s(15, 0, 0, 0)), 1, ErrMalformed},
 		{"length of 0", cat(rec, u32s(0, 0, 0, 0)), 1, ErrMalformed},
 		{"length over the limit", cat(rec, u32s(maxRecord+1, 0, 0, 0), zeros(maxRecord)), 1, ErrMalformed},
 		{"length of 2³²-1", cat(rec, u32s(1<<32-1, 0, 0, 0)), 1, ErrMalformed},
-		{"length at the limit", cat(rec, u32s(maxRecord, 99, 0, 0), zeros(maxRecord-16), rec), 2, nil},
+		{"length at the limit", cat(rec, u32s(maxRecord, 99, 0, 0), zeros(maxRecord-16), rec, doneMsg(1, 0)), 2, nil},
 		{"a record cut by its length", cat(rec, nlmsg(msgByFamily, 2, 1, v4Record()[:40]...), rec), 1, ErrMalformed},
 		{"a record of AF_UNIX", cat(rec, nlmsg(msgByFamily, 2, 1, append([]byte{1}, v4Record()[1:]...)...)), 1, ErrMalformed},
 		{"text", []byte("State Recv-Q Send-Q Local Address:Port\n"), 0, ErrMalformed},
@@ -189,7 +192,7 @@ func TestReplayBreak(t *testing.T) {
 func TestReplayAllocatesNothingPerSocket(t *testing.T) {
 	rec := nlmsg(msgByFamily, 2, 1, recordOf(1)...)
 	allocs := func(n int) float64 {
-		dump := bytes.Repeat(rec, n)
+		dump := cat(bytes.Repeat(rec, n), doneMsg(1, 0))
 		return testing.AllocsPerRun(5, func() {
 			if got, err := replayAll(dump); got != n || err != nil {
 				t.Errorf("%d sockets, error %v", got, err)

@@ -139,6 +139,9 @@ func (v tcpstat) groups(o Options) Section {
 			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ),
 		})
 	}
+	if len(groups) == 0 {
+		t.More = "no socket matches"
+	}
 	if rest > 0 {
 		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -88,9 +89,10 @@ func (p *program) noCommand(c *cli.Context) error {
 
 // usageError gives the parser's complaint one line and a hint.
 func usageError(c *cli.Context, err error, _ bool) error {
-	msg := strings.TrimPrefix(err.Error(), "flag provided but not defined: ")
-	if msg != err.Error() {
-		err = fmt.Errorf("unknown flag %s", msg)
+	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+		err = fmt.Errorf("unknown flag %s", dashed(strings.TrimLeft(name, "-")))
+	} else if msg := strings.Replace(err.Error(), "for flag -", "for flag --", 1); msg != err.Error() {
+		err = errors.New(msg) // the help writes --name, too
 	}
 	command := "sockleak"
 	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "sockleak" {
@@ -99,11 +101,22 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	return hint(err, "%s --help lists the flags", command)
 }
 
+// dashed writes a flag as the help does.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
 // permute puts the flags of a command before its arguments: the library takes all that follows the
 // first argument for arguments, and `leakscan 1234 --json` must work.
 func permute(app *cli.App, args []string) []string {
 	if len(args) < 2 || strings.HasPrefix(args[1], "-") {
 		return args
+	}
+	if args[1] == "help" { // of the program, or of a command
+		return append(append([]string{args[0]}, args[2:min(3, len(args))]...), "--help")
 	}
 	cmd := app.Command(args[1])
 	if cmd == nil {

@@ -25,6 +25,7 @@ func (p *program) leakscanCommand() *cli.Command {
 		Name:         "leakscan",
 		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
 		UsageText:    "sockleak leakscan [flags] PID…",
+		Description:  "Exit status: 0 nothing leaks, 1 something leaks, 2 could not run, 3 nothing was found but not everything could be seen.",
 		Flags:        append(append(flags, sourceFlags()...), outputFlags(report.SampleSorts(), 10)...),
 		OnUsageError: usageError,
 		Action:       p.leakscan,
@@ -83,6 +84,10 @@ func (p *program) newScan(c *cli.Context) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if src.from != "" && !c.IsSet("proc-root") {
+		return nil, hint(usage("leakscan --from needs --proc-root"),
+			"inode numbers join a dump to the processes of the same host and moment alone: --proc-root names a copy of that host's /proc")
+	}
 	t, err := thresholds(c)
 	if err != nil {
 		return nil, err
@@ -129,7 +134,7 @@ func chooseRules(only, skip []string) ([]*diag.Rule, error) {
 func (s *scan) selectPIDs(c *cli.Context) error {
 	for _, arg := range c.Args().Slice() {
 		pid, err := strconv.Atoi(arg)
-		if err != nil || pid < 1 {
+		if err != nil || pid < 1 || arg[0] == '+' {
 			return hint(usage("%q is no process id", arg), "leakscan takes numbers; --name %s finds processes by name", arg)
 		}
 		s.pids = append(s.pids, pid)

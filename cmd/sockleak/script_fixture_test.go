@@ -21,9 +21,9 @@ import (
 //
 //	6 ESTAB 10.0.0.1:8080 10.0.0.7:40000+ accepted idle=3h inode=5010+ uid=1000   # a remark
 //
-// What ends in "+" is one more for each. The words are timer=NAME, expires=, idle=, sent=, recv=, ack= (durations: the clocks of
-// tcp_info, idle= is all three), accepted, connected (who opened it), recv-q=, send-q=, uid=, inode=, state=N (a
-// number without a name), noinfo (without tcp_info).
+// What ends in "+" is one more for each. The words are timer=NAME, expires=, idle= (a duration: the three clocks of
+// tcp_info), accepted, connected (who opened it), recv-q=, send-q=, uid=, inode=, state=N (a number without a name),
+// noinfo (without tcp_info).
 func scriptDump(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: mkdump TEXT FILE")
@@ -130,14 +130,8 @@ func (p *socketParser) word(w string) error {
 	case "expires":
 		s.Expires = p.duration(value)
 	case "idle":
-		ms := p.ms(value)
+		ms := uint32(p.duration(value).Milliseconds())
 		info.LastDataSent, info.LastDataRecv, info.LastAckRecv = ms, ms, ms
-	case "sent":
-		info.LastDataSent = p.ms(value)
-	case "recv":
-		info.LastDataRecv = p.ms(value)
-	case "ack":
-		info.LastAckRecv = p.ms(value)
 	case "accepted", "noinfo":
 	case "connected":
 		info.BytesAcked++ // it counts the SYN
@@ -164,8 +158,6 @@ func (p *socketParser) duration(s string) time.Duration {
 	}
 	return d
 }
-
-func (p *socketParser) ms(s string) uint32 { return uint32(p.duration(s).Milliseconds()) }
 
 func (p *socketParser) number(s string) uint32 {
 	s, counts := strings.CutSuffix(s, "+")

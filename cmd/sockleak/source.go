@@ -37,6 +37,9 @@ func (p *program) source(c *cli.Context) (*source, error) {
 	if !contains([]string{"auto", "diag", "proc"}, s.kind) {
 		return nil, hint(usage("unknown source %q", s.kind), "the sources are auto, diag and proc")
 	}
+	if s.from != "" && c.IsSet("source") {
+		return nil, hint(usage("--from and --source contradict each other"), "give one of them")
+	}
 	if s.from != "" {
 		f, err := os.Open(s.from)
 		if err != nil {
@@ -73,7 +76,7 @@ func (s *source) open(netns string, pid int) (*sockets, error) {
 	case s.from != "":
 		return s.openFile(), nil
 	case s.kind == "proc":
-		return s.openProc(pid, "it was asked for")
+		return s.openProc(pid, "not asked, because of --source proc")
 	}
 	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: netns})
 	if err == nil {

@@ -90,6 +90,11 @@ func (s *source) stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error
 		}
 		tally.Add(sock)
 	}
+	if n := tally.NoClocks; n > 0 && len(list.gaps) == 0 {
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
+			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
+		})
+	}
 	stat.Took = time.Since(start)
 	return stat, nil
 }

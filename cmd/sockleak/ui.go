@@ -60,7 +60,7 @@ func outputFlags(sorts []string, top int) []cli.Flag {
 		&cli.StringFlag{Name: "sort", Value: sorts[0], Usage: "sort by `COLUMN`: " + join(sorts)},
 		&cli.BoolFlag{Name: "no-header", Usage: "leave out the names of columns"},
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always, never; auto heeds NO_COLOR"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "no warnings, no progress"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing but errors"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what is read, from where"},
 	}
 }
