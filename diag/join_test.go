@@ -112,6 +112,10 @@ func TestJoinSeveralHolders(t *testing.T) {
 	wantHeld(t, space.Procs[0], "[10 12 13] 100", "[11] 101")
 	wantHeld(t, space.Procs[1], "[10] 300", "[40 41] 100")
 
+	twoFDs := sampleOf(&space.Procs[1].Held[1], 0)
+	if !slices.Equal(twoFDs.FDs, []int{40, 41}) {
+		t.Errorf("sample of descriptors %v, want 40 and 41", twoFDs.FDs)
+	}
 	// A sample names the lowest descriptor, and all of them when there are several.
 	s := sampleOf(&space.Procs[0].Held[0], 0)
 	if s.FD != 10 || !slices.Equal(s.FDs, []int{10, 12, 13}) {
@@ -124,7 +128,7 @@ func TestJoinSeveralHolders(t *testing.T) {
 
 // What the dump did not show is asked one by one, and each answer has its place.
 func TestJoinUnlisted(t *testing.T) {
-	const listed, dark, found, asked, foreign, other, dead = 100, 101, 102, 103, 104, 105, 106
+	const listed, dark, found, asked, foreign, other, dead = 100, 101, 102, 103, 104, 105, 106 // one socket each
 	p := process(1, listed, dark, found, asked, foreign, other, dead, foreign)
 	j := NewJoin(&Space{}, []*procfd.Process{p})
 	j.Add(estab(listed, "10.0.0.1:8080", "10.0.0.7:1"))
@@ -248,7 +252,7 @@ func TestJoinTimeWait(t *testing.T) {
 
 // A listening port tells who opened a connection where its counters cannot, and never overrules them.
 func TestJoinDirection(t *testing.T) {
-	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101, 102, 103, 104, 105)})
+	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101, 102, 103, 104, 105, 106, 107, 108)})
 	unknown := func(inode uint32, local string) *netlinkss.Socket {
 		s := estab(inode, local, "10.0.0.7:1")
 		setInfo(s, netlinkss.TCPInfo{BytesAcked: 9}, wholeInfo)
@@ -262,8 +266,13 @@ func TestJoinDirection(t *testing.T) {
 		j.Add(s)
 	}
 	for _, u := range j.Unlisted() {
-		local := map[uint64]string{104: "10.0.0.1:8080", 105: "10.0.0.1:9090"}[u.Inode]
-		j.Dark(u, DarkSocket{Alive: Dead, Local: netip.MustParseAddrPort(local)})
+		j.Dark(u, map[uint64]DarkSocket{
+			104: {Alive: Dead, Local: netip.MustParseAddrPort("10.0.0.1:8080")},
+			105: {Alive: Dead, Local: netip.MustParseAddrPort("10.0.0.1:9090")},
+			106: {Alive: NeverConnected, Peer: netip.MustParseAddrPort("10.0.0.9:1")}, // who tried to connect is known
+			107: {Alive: NeverConnected},
+			108: {Alive: AliveUnknown, Peer: netip.MustParseAddrPort("10.0.0.9:1")},
+		}[u.Inode])
 	}
 	p := j.Space().Procs[0]
 	var got []Direction
@@ -273,7 +282,10 @@ func TestJoinDirection(t *testing.T) {
 	for i := range p.Dark {
 		got = append(got, p.Dark[i].Direction)
 	}
-	want := []Direction{DirectionUnknown, Accepted, DirectionUnknown, Connected, Accepted, DirectionUnknown}
+	want := []Direction{
+		DirectionUnknown, Accepted, DirectionUnknown, Connected, // held
+		Accepted, DirectionUnknown, Connected, DirectionUnknown, DirectionUnknown, // dark
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("directions %v, want %v", got, want)
 	}

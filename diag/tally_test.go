@@ -25,7 +25,8 @@ func tallied(by GroupBy) *Tally {
 	}
 	add(1, netlinkss.Listen, netlinkss.TimerOff, "0.0.0.0:8080", "0.0.0.0:0", 0, 3, 128, 0)
 	add(1, netlinkss.Listen, netlinkss.TimerOff, "[::]:8443", "[::]:0", 0, 0, 128, 0)
-	add(3, netlinkss.Estab, netlinkss.TimerOff, "10.0.0.1:8080", "10.0.0.7:40001", 33, 0, 0, time.Hour)
+	add(2, netlinkss.Estab, netlinkss.TimerOff, "10.0.0.1:8080", "10.0.0.7:40001", 33, 0, 0, time.Minute)
+	add(1, netlinkss.Estab, netlinkss.TimerOff, "10.0.0.1:8080", "10.0.0.7:40001", 33, 0, 0, time.Hour)
 	add(1, netlinkss.Estab, netlinkss.TimerKeepalive, "[::ffff:10.0.0.1]:8080", "[::ffff:10.0.0.7]:40002", 33, 0, 0, time.Second)
 	add(1, netlinkss.Estab, netlinkss.TimerOn, "10.0.0.1:8443", "10.0.0.8:443", 33, 0, 900, time.Minute)
 	add(2, netlinkss.CloseWait, netlinkss.TimerOff, "10.0.0.1:50000", "10.0.0.9:5432", 1000, 7, 0, 2*time.Hour)

@@ -14,7 +14,7 @@ import (
 func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs []*procfd.Process) (*diag.Join, error) {
 	ports := s.ports(space, list, procs)
 	f := feed{space: space, list: list, walked: make(chan walked, 1)}
-	go func() { f.walked <- s.walk(procs) }()
+	go func() { f.walked <- s.walk(space, procs) }()
 	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
 	if len(ports) > 0 {
 		// Listeners stand in a table of their own, which costs nothing to list.
@@ -43,14 +43,16 @@ func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs
 // manyUnlisted is from how many descriptors without a socket another dump is cheaper than asking each.
 const manyUnlisted = 1000
 
-// walked are the processes whose descriptors were read.
+// walked is a join with processes whose descriptors were read.
 type walked struct {
-	procs []*procfd.Process
-	err   error
+	join *diag.Join
+	err  error
 }
 
-// walk reads the descriptors of processes. One that was selected and has ended since is left out.
-func (s *scan) walk(procs []*procfd.Process) (w walked) {
+// walk reads the descriptors of processes. One that was selected and has ended since is left out. Of space it
+// touches the processes alone, as the join does.
+func (s *scan) walk(space *diag.Space, procs []*procfd.Process) walked {
+	var there []*procfd.Process
 	for _, p := range procs {
 		err := s.src.fs.ReadDescriptors(p)
 		if errors.Is(err, procfd.ErrGone) && s.selected {
@@ -59,9 +61,9 @@ func (s *scan) walk(procs []*procfd.Process) (w walked) {
 		if err != nil {
 			return walked{err: goneHint(err)}
 		}
-		w.procs = append(w.procs, p)
+		there = append(there, p)
 	}
-	return w
+	return walked{join: diag.NewJoin(space, there)}
 }
 
 // feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
@@ -131,8 +133,10 @@ func (f *feed) wait() error {
 
 // begin joins what has waited.
 func (f *feed) begin(w walked) {
-	f.err = w.err
-	f.join = diag.NewJoin(f.space, w.procs)
+	f.err, f.join = w.err, w.join
+	if f.err != nil {
+		f.join = diag.NewJoin(f.space, nil) // what still comes is of no use
+	}
 	for _, block := range f.waiting {
 		for i := range block {
 			f.join.Add(&block[i])
