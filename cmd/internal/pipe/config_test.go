@@ -1,0 +1,133 @@
+package pipe
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestNewRejects(t *testing.T) {
+	for want, c := range map[string]Config{
+		"want host:port":     {Target: "localhost"},
+		"no port":            {Target: "localhost:0"},
+		"unknown port":       {Target: "localhost:no-such-service"},
+		"invalid port":       {Target: "localhost:65536"},
+		"mode unknown(7)":    {Target: ":1", Mode: 7},
+		"keepalive 10h0m0s":  {Target: ":1", KeepAlive: 10 * time.Hour},
+		"keepalive interval": {Target: ":1", KeepAliveInterval: -1},
+		"keepalive count":    {Target: ":1", KeepAliveCount: 128},
+		"user timeout":       {Target: ":1", UserTimeout: 1000 * time.Hour},
+	} {
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("New(%+v): %v, want %q", c, err, want)
+		}
+	}
+}
+
+func TestListenRejects(t *testing.T) {
+	if ln, err := Listen(t.Context(), "127.0.0.1:0", Config{KeepAliveCount: -1}); err == nil {
+		t.Error(ln.Close(), "accepted a negative count")
+	}
+	taken := listen(t)
+	if ln, err := Listen(t.Context(), taken.Addr().String(), Config{}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Error(ln, err)
+	}
+}
+
+func TestMode(t *testing.T) {
+	for _, m := range []Mode{Fixed, Leaky} {
+		if got, err := ParseMode(m.String()); got != m || err != nil {
+			t.Errorf("ParseMode(%q) = %v, %v", m, got, err)
+		}
+	}
+	if _, err := ParseMode("unknown(7)"); err == nil {
+		t.Error("ParseMode took nonsense")
+	}
+}
+
+// ends returns the proxy's own descriptors of the connection from client to server.
+func ends(tb testing.TB, client, server *net.TCPConn) (toClient, toServer int) {
+	tb.Helper()
+	return find(tb, client.RemoteAddr(), client.LocalAddr()), find(tb, server.RemoteAddr(), server.LocalAddr())
+}
+
+func find(tb testing.TB, local, remote net.Addr) int {
+	tb.Helper()
+	for _, fd := range sockets() {
+		l, lerr := unix.Getsockname(fd)
+		r, rerr := unix.Getpeername(fd)
+		if lerr == nil && rerr == nil && addrOf(l) == local.String() && addrOf(r) == remote.String() {
+			return fd
+		}
+	}
+	tb.Fatalf("no socket from %s to %s", local, remote)
+	return -1
+}
+
+func wantOption(tb testing.TB, fd, level, name, want int) {
+	tb.Helper()
+	if got := must[int](tb)(unix.GetsockoptInt(fd, level, name)); got != want {
+		tb.Errorf("descriptor %d: option %#x of level %d is %d, want %d", fd, name, level, got, want)
+	}
+}
+
+func TestSocketOptions(t *testing.T) {
+	type want struct{ keep, idle, interval, count, user int }
+	for name, tt := range map[string]struct {
+		cfg  Config
+		want want
+	}{
+		"defaults": {Config{}, want{1, 60, 15, 4, 120_000}},
+		"set": {
+			Config{
+				KeepAlive: 1500 * time.Millisecond, KeepAliveInterval: 3 * time.Second, KeepAliveCount: 5,
+				UserTimeout: 7 * time.Second,
+			},
+			want{1, 2, 3, 5, 7000},
+		},
+		"no keepalive": {Config{KeepAlive: -1}, want{keep: 0, user: 60_000}},
+		"all off":      {Config{KeepAlive: -1, UserTimeout: -1}, want{}},
+		"leaky":        {Config{Mode: Leaky, KeepAlive: time.Second, UserTimeout: time.Second}, want{}},
+	} {
+		for kind, ln := range map[string]net.Listener{"own listener": nil, "other listener": listen(t)} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				client, server, _ := joinedBy(t, tt.cfg, ln)
+				ping(t, client, server)
+				a, b := ends(t, client, server)
+				for _, fd := range []int{a, b} {
+					wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, tt.want.keep)
+					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, tt.want.user)
+					if tt.want.keep == 0 {
+						continue
+					}
+					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.want.idle)
+					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.want.interval)
+					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, tt.want.count)
+				}
+			})
+		}
+	}
+}
+
+// TestListenOptions holds that a connection is under keepalive, or is not, before anybody accepts it.
+func TestListenOptions(t *testing.T) {
+	bothModes(t, func(t *testing.T, mode Mode) {
+		ln := must[net.Listener](t)(Listen(t.Context(), "127.0.0.1:0", Config{Mode: mode}))
+		defer func() { _ = ln.Close() }()
+		client := own(t, must[net.Conn](t)(net.Dial("tcp", ln.Addr().String())))
+		own(t, must[net.Conn](t)(ln.Accept()))
+		fd := find(t, client.RemoteAddr(), client.LocalAddr())
+		if mode == Leaky {
+			wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
+			wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0)
+			return
+		}
+		wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
+		wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60)
+		wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000)
+	})
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// resolver finds out what the descriptors are that the dump did not show.
+type resolver struct {
+	scan *scan
+	list *sockets
+	join *diag.Join
+
+	netns uint64 // cookie of the namespace that was dumped; 0 when it is not known
+	bound map[uint64]bool
+	// ambiguous counts sockets of the process at hand that are bound, or failed to connect.
+	ambiguous int
+}
+
+func (r *resolver) run(ctx context.Context) {
+	unlisted := r.join.Unlisted()
+	if len(unlisted) == 0 {
+		return
+	}
+	if r.list.conn != nil {
+		r.netns, _ = r.list.conn.NetnsCookie()
+	}
+	for i := 0; i < len(unlisted); {
+		end := i
+		for end < len(unlisted) && unlisted[end].Proc == unlisted[i].Proc {
+			end++
+		}
+		r.process(ctx, unlisted[i].Proc, unlisted[i:end])
+		i = end
+	}
+}
+
+// process resolves the descriptors of one process.
+func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Unlisted) {
+	fs := r.scan.src.fs
+	var asker *procfd.Asker
+	var askErr, protoErr error
+	unread, unasked := 0, 0
+	r.ambiguous = 0
+	for _, u := range unlisted {
+		proto, err := fs.Protocol(p.Process, u.FD)
+		if err != nil {
+			if inode, ok := fs.SocketInode(p.Process, u.FD); !ok || inode != u.Inode {
+				continue // closed since
+			}
+			unread++
+			protoErr = err
+			continue
+		}
+		if !isTCP(proto) {
+			continue
+		}
+		if asker == nil && askErr == nil {
+			asker, askErr = fs.Ask(p.Process)
+		}
+		var answer *procfd.Answer
+		err = askErr
+		if askErr == nil {
+			answer, err = asker.Socket(u.SocketFD)
+		}
+		switch {
+		case err == nil:
+			r.answered(ctx, u, answer)
+		case errors.Is(err, procfd.ErrOtherSocket):
+		default:
+			askErr = err
+			if !r.isBound(ctx, u) {
+				unasked++
+				r.join.Dark(u, diag.DarkSocket{})
+			}
+		}
+	}
+	if asker != nil {
+		asker.Close()
+	}
+	if unread > 0 {
+		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
+	}
+	if r.ambiguous > 0 {
+		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: before Linux 6.8 the kernel does not tell")
+	}
+	if unasked > 0 {
+		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
+	}
+}
+
+func reason(err error) string {
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
+		return "permission denied: needs CAP_SYS_PTRACE, or the same user without Yama's ptrace_scope"
+	}
+	return fmt.Sprint(err)
+}
+
+// isTCP: accepted sockets of an MPTCP listener keep its name, whatever they speak.
+func isTCP(proto string) bool {
+	return proto == "TCP" || proto == "TCPv6" || proto == "MPTCP" || proto == "MPTCPv6"
+}
+
+// answered sorts a TCP socket that was asked: dark, of another namespace, or alive and passed over.
+func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answer) {
+	if r.netns != 0 && a.NetnsCookie != 0 && a.NetnsCookie != r.netns {
+		r.join.Foreign(u)
+		return
+	}
+	sock := socketOf(a)
+	if sock.InfoLen() == 0 {
+		r.join.Dark(u, diag.DarkSocket{Cookie: a.Cookie, Local: a.Local, Peer: a.Peer})
+		return
+	}
+	if sock.State != netlinkss.Unconn {
+		r.alive(ctx, a, sock)
+		return
+	}
+	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
+	if established(sock) {
+		d.Alive = diag.Dead
+	} else if a.Local.Port() != 0 {
+		switch {
+		case !listsBound(r.scan.src.fs.Host().Kernel):
+			r.ambiguous++
+			return
+		case r.isBound(ctx, u):
+			return // bound and waiting to listen or to connect
+		}
+	}
+	r.join.Dark(u, d)
+}
+
+// established reports whether a closed socket ever was: a handshake counts as one delivery, on both sides. A connect
+// that was refused leaves a peer and an incoming segment, too.
+func established(s *netlinkss.Socket) bool {
+	if s.InfoLen() >= netlinkss.InfoHasDelivered {
+		return s.Info.Delivered > 0
+	}
+	return s.Info.BytesAcked > 0 || s.Info.BytesReceived > 0
+}
+
+// socketOf makes a record of what the socket said of itself.
+func socketOf(a *procfd.Answer) *netlinkss.Socket {
+	s := &netlinkss.Socket{
+		Family: netlinkss.Family(a.Domain), State: netlinkss.Unconn, Local: a.Local, Peer: a.Peer,
+		Cookie: a.Cookie, Inode: uint32(a.Inode),
+	}
+	if len(a.Info) > 0 {
+		s.SetInfo(a.Info)
+		s.State = netlinkss.State(s.Info.State)
+	}
+	return s
+}
+
+// alive takes a socket that the dump passed over. An exact look-up gives its timer; without one, the
+// socket's own answer must do.
+func (r *resolver) alive(ctx context.Context, a *procfd.Answer, sock *netlinkss.Socket) {
+	if r.list.conn != nil && a.Peer.IsValid() {
+		found, err := r.list.conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, sock.Family, a.Local, a.Peer, 0, a.Cookie)
+		if err == nil && uint64(found.Inode) == a.Inode {
+			r.join.Found(found)
+			return
+		}
+	}
+	r.join.FoundAsked(sock, a.KeepAlive)
+}
+
+// isBound looks the socket up among those that are bound and no more. A socket shows its port still
+// after a connect that failed; whether it has it only the kernel's table of bound ones tells.
+// The dump is made when the first socket asks for it.
+func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) bool {
+	if r.bound == nil {
+		r.bound = map[uint64]bool{}
+		if r.list.conn != nil {
+			for s, err := range r.list.conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
+				if err != nil {
+					break // a kernel before 6.8 does not know the state
+				}
+				r.bound[uint64(s.Inode)] = true
+			}
+		}
+	}
+	return r.bound[u.Inode]
+}
+
+// listsBound reports whether a kernel of this release lists bound sockets (Linux 6.8). One whose release cannot be read does.
+func listsBound(release string) bool {
+	var major, minor int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+		return true
+	}
+	return major > 6 || major == 6 && minor >= 8
+}
