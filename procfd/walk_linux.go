@@ -2,6 +2,7 @@ package procfd
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"runtime"
 	"strconv"
@@ -96,7 +97,7 @@ func (w *dense) run(f visit) {
 		for fd := from; fd < min(from+denseBlock, w.end); fd++ {
 			name = append(strconv.AppendInt(name[:0], fd, 10), 0)
 			target, err := r.readlink(name)
-			if err == unix.ENOENT {
+			if errors.Is(err, unix.ENOENT) {
 				continue
 			}
 			found++
