@@ -73,7 +73,7 @@ func sampleOf(h *HeldSocket, uptime time.Duration) Sample {
 	s := Sample{
 		FD: h.FD(), Local: h.Local, Peer: h.Peer, State: h.State.String(), Timer: h.Timer.String(),
 		Expires: h.Expires, Keepalive: h.Keepalive.String(), RecvQ: h.RecvQ, SendQ: h.SendQ,
-		Idle: Idle(&h.Socket, uptime), Age: Age(&h.Socket, uptime), Held: Held(&h.Socket, uptime),
+		Idle: Idle(h.Socket, uptime), Age: Age(h.Socket, uptime), Held: Held(h.Socket, uptime),
 		Cookie: h.Cookie, Inode: uint64(h.Inode),
 	}
 	if len(h.FDs) > 1 {

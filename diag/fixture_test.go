@@ -120,14 +120,19 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 	for _, u := range j.Unlisted() {
 		j.Dark(u, s.dark[u.Inode])
 	}
+	j.Space()
 	for _, p := range space.Procs {
 		for i := range p.Held {
-			if on, ok := s.asked[p.Held[i].Cookie]; ok {
-				p.Held[i].Ask(on)
+			h := &p.Held[i] // of a descriptor that the dump did not show, it is empty yet
+			if len(h.FDs) == 0 {
+				continue
+			}
+			if on, ok := s.asked[h.Cookie]; ok {
+				h.Ask(on)
 			}
 		}
 	}
-	return j.Space()
+	return space
 }
 
 // marks are those of the last look.

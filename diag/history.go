@@ -73,14 +73,14 @@ func (h *History) earlier(f func(*look) bool) {
 // Held is the lower bound of the time that s has been in its state, by the last look's clock or by
 // what an earlier look proved already plus the time since. uptime is the host's.
 func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
-	best := Held(&s.Socket, uptime)
+	best := Held(s.Socket, uptime)
 	now := h.Last().At
 	h.earlier(func(l *look) bool {
 		was, ok := l.held[s.Cookie]
 		if !ok || was.State != s.State {
 			return false
 		}
-		then := Held(&was.Socket, uptime)
+		then := Held(was.Socket, uptime)
 		if since := now.Sub(l.At); then.D+since > best.D {
 			best = Span{D: then.D + since, Source: "two looks at the same cookie"}
 		}

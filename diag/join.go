@@ -19,7 +19,8 @@ type Join struct {
 	space    *Space
 	inodes   map[uint64]*wanted
 	fds      []int
-	twice    int // inodes of two sockets
+	kept     []netlinkss.Socket // the last block
+	twice    int                // inodes of two sockets
 	timeWait []timeWaitRow
 }
 
@@ -52,7 +53,7 @@ func NewJoin(space *Space, processes []*procfd.Process) *Join {
 	entries := make([]wanted, 0, descriptors)
 	owners := make([]owner, 0, descriptors)
 	for i, p := range processes {
-		// A place for each descriptor, in their order: a socket is half a KiB and moves once.
+		// A place for each descriptor, in their order.
 		space.Procs = append(space.Procs, &Proc{
 			Process: p, Space: space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets)),
 		})
@@ -88,7 +89,24 @@ func processGaps(p *procfd.Process) []Gap {
 
 // Add takes one socket of the dump and keeps it if one of the processes holds it, or what counts of it
 // if it is in TIME-WAIT. A socket that the dump repeats counts once.
-func (j *Join) Add(s *netlinkss.Socket) {
+func (j *Join) Add(s *netlinkss.Socket) { j.add(s, true) }
+
+// Take is Add for a socket that stays as it is: it is kept without being copied.
+func (j *Join) Take(s *netlinkss.Socket) { j.add(s, false) }
+
+// keepBlock is how many sockets share one piece of memory.
+const keepBlock = 128
+
+// keep copies a socket out of the sequence that reuses it.
+func (j *Join) keep(s *netlinkss.Socket) *netlinkss.Socket {
+	if len(j.kept) == cap(j.kept) {
+		j.kept = make([]netlinkss.Socket, 0, keepBlock)
+	}
+	j.kept = append(j.kept, *s)
+	return &j.kept[len(j.kept)-1]
+}
+
+func (j *Join) add(s *netlinkss.Socket, reused bool) {
 	if s.State == netlinkss.TimeWait {
 		j.timeWait = append(j.timeWait, timeWaitRow{s.Local.Port(), netlinkss.Unmap(s.Peer)})
 		return
@@ -105,6 +123,9 @@ func (j *Join) Add(s *netlinkss.Socket) {
 		return
 	}
 	w.found, w.cookie = true, s.Cookie
+	if reused {
+		s = j.keep(s)
+	}
 	var held *HeldSocket
 	last := int32(-1)
 	for _, o := range w.owners {
@@ -112,7 +133,7 @@ func (j *Join) Add(s *netlinkss.Socket) {
 		fd := p.Sockets[o.socket].FD
 		if o.proc != last {
 			held, last = &p.Held[o.socket], o.proc
-			held.Socket, held.Keepalive, held.Direction = *s, KeepaliveOf(s), DirectionOf(s)
+			held.Socket, held.Keepalive, held.Direction = s, KeepaliveOf(s), DirectionOf(s)
 		}
 		if len(held.FDs) == 0 {
 			// Nearly every socket has one: a piece of one block.
@@ -312,7 +333,7 @@ func (j *Join) HasMPTCP() bool {
 
 // isMPTCP: the peer's end of such a connection is told by MPTCP's own dump alone; TCP goes on saying ESTAB.
 func isMPTCP(h *HeldSocket) bool {
-	return h.State == netlinkss.Estab && h.ULP.String() == "mptcp"
+	return len(h.FDs) > 0 && h.State == netlinkss.Estab && h.ULP.String() == "mptcp"
 }
 
 // AddMPTCP takes one socket of a dump of MPTCP. That has no clock of the end: how long ago it came cannot be told, so

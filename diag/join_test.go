@@ -64,6 +64,21 @@ func TestJoin(t *testing.T) {
 	wantGaps(t, space.Gaps)
 }
 
+// A socket that stays as it is is kept and not copied.
+func TestJoinTake(t *testing.T) {
+	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101)})
+	taken, added := estab(100, "10.0.0.1:80", "10.0.0.7:1"), estab(101, "10.0.0.1:80", "10.0.0.7:2")
+	j.Take(taken)
+	j.Add(added)
+	held := j.Space().Procs[0].Held
+	if held[0].Socket != taken {
+		t.Error("a socket that was taken is a copy")
+	}
+	if held[1].Socket == added {
+		t.Error("a socket that was added is none")
+	}
+}
+
 func TestJoinCountsRepeatedSocketOnce(t *testing.T) {
 	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100)})
 	for range 3 {

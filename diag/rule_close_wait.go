@@ -69,13 +69,13 @@ func closeWaitProved(p *Pass, h *HeldSocket) bool {
 
 // sentQuiet: no payload has left for d.
 func sentQuiet(h *HeldSocket, d, uptime time.Duration) bool {
-	return hasClocks(&h.Socket) && clock(h.Info.LastDataSent, "", uptime).D >= d
+	return hasClocks(h.Socket) && clock(h.Info.LastDataSent, "", uptime).D >= d
 }
 
 // maskedCloseWait: the state may be old, but answers to keepalive probes keep its only clock young.
 func maskedCloseWait(h *HeldSocket, t Thresholds, uptime time.Duration) bool {
 	return h.State == netlinkss.CloseWait && h.Keepalive == KeepaliveOn &&
-		!Held(&h.Socket, uptime).AtLeast(t.Grace) && Idle(&h.Socket, uptime).AtLeast(t.Grace)
+		!Held(h.Socket, uptime).AtLeast(t.Grace) && Idle(h.Socket, uptime).AtLeast(t.Grace)
 }
 
 func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {

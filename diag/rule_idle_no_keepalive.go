@@ -52,7 +52,7 @@ func checkIdleNoKeepalive(p *Pass) {
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		// What is on its way has a timer of its own, which finds out about the peer.
-		if h.State != netlinkss.Estab || h.SendQ > 0 || !Idle(&h.Socket, p.Uptime).AtLeast(threshold) {
+		if h.State != netlinkss.Estab || h.SendQ > 0 || !Idle(h.Socket, p.Uptime).AtLeast(threshold) {
 			continue
 		}
 		switch h.Keepalive {

@@ -56,11 +56,11 @@ type Proc struct {
 
 // HeldSocket is a listed socket and the descriptors that one process has on it.
 type HeldSocket struct {
-	netlinkss.Socket
-	FDs       []int
-	Keepalive Keepalive
-	Asked     bool // Keepalive is from the socket itself and not from its timer
-	Direction Direction
+	*netlinkss.Socket // shared by the processes that hold it
+	FDs               []int
+	Keepalive         Keepalive
+	Asked             bool // Keepalive is from the socket itself and not from its timer
+	Direction         Direction
 }
 
 // Ask takes what the socket itself says of SO_KEEPALIVE, where a timer hid it.

@@ -147,7 +147,8 @@ type Tally struct {
 
 // Add counts one socket, if the filter keeps it. It keeps nothing of s.
 func (t *Tally) Add(s *netlinkss.Socket) {
-	if isConnection(s.State) && s.InfoLen() < netlinkss.InfoHasClocks {
+	// After close, FIN-WAIT-2 is soon a mere record with the timewait timer, which never has any.
+	if isConnection(s.State) && s.Timer != netlinkss.TimerTimeWait && s.InfoLen() < netlinkss.InfoHasClocks {
 		t.NoClocks++
 	}
 	if !t.Filter.Keep(s) {

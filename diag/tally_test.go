@@ -248,3 +248,33 @@ func TestTallyAllocatesPerGroupAlone(t *testing.T) {
 		}
 	}
 }
+
+// Connections without clocks are counted apart. What never has any is not missed: other states, and the
+// record that FIN-WAIT-2 is after close.
+func TestTallyNoClocks(t *testing.T) {
+	bare := func(state netlinkss.State, timer netlinkss.Timer, size int) *netlinkss.Socket {
+		s := sock(state, "10.0.0.1:8080", "10.0.0.7:1")
+		s.Timer = timer
+		setInfo(s, netlinkss.TCPInfo{}, size)
+		return s
+	}
+	tally := &Tally{Filter: Filter{MinIdle: time.Second}}
+	for _, s := range []*netlinkss.Socket{
+		bare(netlinkss.TimeWait, netlinkss.TimerTimeWait, 0),
+		bare(netlinkss.FinWait2, netlinkss.TimerTimeWait, 0),
+		bare(netlinkss.Listen, netlinkss.TimerOff, 0),
+		bare(netlinkss.SynRecv, netlinkss.TimerOn, 0),
+		bare(netlinkss.Estab, netlinkss.TimerOff, netlinkss.InfoHasClocks),
+	} {
+		tally.Add(s)
+	}
+	if tally.NoClocks != 0 {
+		t.Errorf("%d are missed that never have clocks", tally.NoClocks)
+	}
+	tally.Add(bare(netlinkss.Estab, netlinkss.TimerOff, 0))
+	tally.Add(bare(netlinkss.CloseWait, netlinkss.TimerOff, netlinkss.InfoHasClocks-1))
+	tally.Add(bare(netlinkss.FinWait2, netlinkss.TimerKeepalive, 0))
+	if tally.NoClocks != 3 || tally.IPv4.Total() != 0 {
+		t.Errorf("%d without clocks, %d counted, want 3 and none", tally.NoClocks, tally.IPv4.Total())
+	}
+}

@@ -95,7 +95,11 @@ func (p *printer) section(s Section) {
 		pad := strings.Repeat(" ", nameWidth-utf8.RuneCountInString(name))
 		p.wrapped("  "+p.style(dim, name)+pad+"  ", strings.Repeat(" ", nameWidth+4), Clean(f.Text))
 	}
-	if s.Table == nil || len(s.Table.Rows) == 0 {
+	if s.Table == nil {
+		return
+	}
+	if len(s.Table.Rows) == 0 {
+		p.more(s.Table)
 		return
 	}
 	if cols := s.Table.shown(p.o.wide); len(cols) > 0 {
@@ -132,6 +136,11 @@ func (p *printer) table(t *Table, cols []int) {
 	} else {
 		p.short(t, cols)
 	}
+	p.more(t)
+}
+
+// more says what the table left out, or why it is empty.
+func (p *printer) more(t *Table) {
 	if t.More != "" {
 		p.line("  " + p.style(dim, Clean(t.More)))
 	}

@@ -139,10 +139,10 @@ func (f *feed) begin(w walked) {
 	}
 	for _, block := range f.waiting {
 		for i := range block {
-			f.join.Add(&block[i])
+			f.join.Take(&block[i])
 		}
 	}
-	f.waiting = nil
+	f.waiting = nil // what nobody holds of it goes with its block
 }
 
 // When a port filter is worth its sampling.

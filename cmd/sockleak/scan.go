@@ -179,7 +179,7 @@ func (s *scan) askMasked(space *diag.Space, uptime time.Duration) {
 		var asker *procfd.Asker
 		for i := range p.Held {
 			h := &p.Held[i]
-			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(&h.Socket, uptime).AtLeast(threshold) {
+			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(h.Socket, uptime).AtLeast(threshold) {
 				continue
 			}
 			if asker == nil {
