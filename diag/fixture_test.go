@@ -121,14 +121,11 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 		j.Dark(u, s.dark[u.Inode])
 	}
 	j.Space()
+	j.Space()
 	for _, p := range space.Procs {
 		for i := range p.Held {
-			h := &p.Held[i] // of a descriptor that the dump did not show, it is empty yet
-			if len(h.FDs) == 0 {
-				continue
-			}
-			if on, ok := s.asked[h.Cookie]; ok {
-				h.Ask(on)
+			if on, ok := s.asked[p.Held[i].Cookie]; ok {
+				p.Held[i].Ask(on)
 			}
 		}
 	}

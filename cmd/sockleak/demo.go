@@ -138,9 +138,12 @@ func (d *demo) phase(ctx context.Context, mode string) (*diag.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	pipe, err := parts.start("proxy", "--listen", "127.0.0.1:0", "--target", target, "--mode", mode,
-		"--idle-timeout", demoIdleTimeout.String(), "--keepalive", "1s", "--keepalive-interval", "1s",
-		"--user-timeout", "5s", "--half-close-timeout", demoIdleTimeout.String(), "--drain", "0s")
+	args := []string{"proxy", "--listen", "127.0.0.1:0", "--target", target, "--mode", mode}
+	if mode != "leaky" { // which has no limits
+		args = append(args, "--idle-timeout", demoIdleTimeout.String(), "--keepalive", "1s", "--keepalive-interval", "1s",
+			"--user-timeout", "5s", "--half-close-timeout", demoIdleTimeout.String(), "--drain", "0s")
+	}
+	pipe, err := parts.start(args...)
 	if err != nil {
 		return nil, err
 	}
