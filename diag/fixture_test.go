@@ -121,7 +121,6 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 		j.Dark(u, s.dark[u.Inode])
 	}
 	j.Space()
-	j.Space()
 	for _, p := range space.Procs {
 		for i := range p.Held {
 			if on, ok := s.asked[p.Held[i].Cookie]; ok {
