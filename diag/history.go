@@ -61,6 +61,15 @@ func (h *History) Last() *Snapshot {
 	return h.looks[len(h.looks)-1].Snapshot
 }
 
+// since is the least time between what the look l read and what the last one did.
+func (h *History) since(l *look) time.Duration {
+	began := h.Last().Began
+	if began.IsZero() {
+		began = h.Last().At
+	}
+	return max(began.Sub(l.At), 0)
+}
+
 // earlier walks the looks before the last, from the youngest to the oldest, while f returns true.
 func (h *History) earlier(f func(*look) bool) {
 	for i := len(h.looks) - 2; i >= 0; i-- {
@@ -74,14 +83,13 @@ func (h *History) earlier(f func(*look) bool) {
 // what an earlier look proved already plus the time since. uptime is the host's.
 func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
 	best := Held(s.Socket, uptime)
-	now := h.Last().At
 	h.earlier(func(l *look) bool {
 		was, ok := l.held[s.Cookie]
 		if !ok || was.State != s.State {
 			return false
 		}
 		then := Held(was.Socket, uptime)
-		if since := now.Sub(l.At); then.D+since > best.D {
+		if since := h.since(l); then.D+since > best.D {
 			best = Span{D: then.D + since, Source: "two looks at the same cookie"}
 		}
 		return true
@@ -120,13 +128,12 @@ func (h *History) Entered(p *Proc, s *HeldSocket, d time.Duration) bool {
 func (h *History) Dark(p *Proc, d *DarkSocket) Span {
 	key := darkKey{p.PID, p.Start, d.FD, d.Inode}
 	var span Span
-	now := h.Last().At
 	h.earlier(func(l *look) bool {
 		was, ok := l.dark[key]
 		if !ok || was.Local != d.Local || was.Info.SegsOut != d.Info.SegsOut {
 			return false // or it was connected meanwhile, or tried to
 		}
-		span = Span{D: now.Sub(l.At), Source: "two looks at the same inode"}
+		span = Span{D: h.since(l), Source: "two looks at the same inode"}
 		return true
 	})
 	return span

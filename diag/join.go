@@ -295,8 +295,10 @@ func settleDirections(p *Proc) {
 		}
 	}
 	for i := range p.Dark {
-		d := &p.Dark[i]
-		d.Direction = settleDirection(d.Direction, d.Local.Port(), ports)
+		// A FIN of ours that was acknowledged counts like a SYN, so of a dead one the counters say less than the port.
+		if d := &p.Dark[i]; d.Alive == Dead && ports[d.Local.Port()] {
+			d.Direction = Accepted
+		}
 	}
 }
 

@@ -86,8 +86,8 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 			seen = s.Held
 		}
 	}
-	f.Message = fmt.Sprintf("%s holds %s on TCP sockets that are %s", Subject(p.Proc.Process),
-		count(len(g.items), "descriptor", "descriptors"), fateOf(g, dead, unknown))
+	f.Message = fmt.Sprintf("%s holds %s %s", Subject(p.Proc.Process), count(len(g.items),
+		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown))
 	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
 	for _, e := range []struct {
 		field  string

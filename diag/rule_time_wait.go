@@ -28,7 +28,8 @@ var timeWait = &Rule{
 
 func checkTimeWait(p *Pass) {
 	all, own := p.Proc.Space.TimeWait, p.Proc.TimeWait
-	if all < timeWaitCrowd {
+	// What is on nobody's ports is told once, to who asked for one process.
+	if all < timeWaitCrowd || own == 0 && len(p.Proc.Space.Procs) > 1 {
 		return
 	}
 	f := &Finding{

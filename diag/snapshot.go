@@ -10,7 +10,8 @@ import (
 
 // Snapshot is one look at some processes and their sockets.
 type Snapshot struct {
-	At     time.Time
+	Began  time.Time // before the first socket was read; the zero time is At
+	At     time.Time // after the last
 	Host   procfd.Host
 	Spaces []*Space
 	Gaps   []Gap // of the look as a whole

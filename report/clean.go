@@ -36,12 +36,13 @@ func Clean(s string) string {
 }
 
 // unsafeRune: controls (C0, DEL, C1), formats (bidirectional marks, zero width, tags), line and
-// paragraph separators, surrogates and private use.
+// paragraph separators, surrogates, private use, and letters that show nothing.
 func unsafeRune(r rune) bool {
 	if r < 0x7f {
 		return r < ' ' // nearly all text
 	}
-	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs,
+		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // asciiJSON writes such runes as \uXXXX in encoded JSON, which loses nothing: a terminal that shows the

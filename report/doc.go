@@ -8,5 +8,5 @@
 //
 // All text that comes from processes and files is hostile, and this package is where it is made
 // harmless: control bytes, bidirectional marks and bytes that are not UTF-8 leave it escaped in every
-// format, and cells that a spreadsheet would run as formulas leave it quoted.
+// format (in JSON, such bytes are U+FFFD), and cells that a spreadsheet would run as formulas leave it quoted.
 package report

@@ -63,6 +63,8 @@ func (v leakscan) verdict() Section {
 	case worst == diag.Leak:
 		return Section{Tone: Alarm, Mark: "LEAK", Heading: fmt.Sprintf("%s in %s%s", plural(sockets[diag.Leak], "leaked socket"),
 			plural(findings[diag.Leak], "finding"), alsoPartial(v.r))}
+	case v.r.Partial() && worst == diag.Risk:
+		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak proved, " + plural(findings[diag.Risk], "risk") + "; not everything could be seen: see the gaps"}
 	case v.r.Partial():
 		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak found, but not everything could be seen: see the gaps"}
 	case worst == diag.Risk:

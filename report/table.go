@@ -12,8 +12,8 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 )
 
-// longTable is from how many rows a table is written by hand: the library measures every cell, 10 µs a
-// row.
+// longTable is from how many rows a table is written by hand: the library measures every cell, some
+// tens of µs a row.
 const longTable = 1000
 
 const defaultWidth = 100

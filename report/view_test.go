@@ -20,7 +20,7 @@ func TestVerdict(t *testing.T) {
 		{nil, nil, "CLEAN  nothing leaks"},
 		{[]diag.Severity{diag.Info}, []diag.Gap{minor}, "CLEAN  nothing leaks"},
 		{nil, []diag.Gap{gap}, "PARTIAL  no leak found, but not everything could be seen: see the gaps"},
-		{[]diag.Severity{diag.Risk}, []diag.Gap{gap}, "PARTIAL  no leak found, but not everything could be seen: see the gaps"},
+		{[]diag.Severity{diag.Risk}, []diag.Gap{gap}, "PARTIAL  no leak proved, 1 risk; not everything could be seen: see the gaps"},
 		{[]diag.Severity{diag.Risk}, nil, "RISK  no leak proved; 1 risk"},
 		{[]diag.Severity{diag.Info, diag.Risk, diag.Risk}, nil, "RISK  no leak proved; 2 risks"},
 		{[]diag.Severity{diag.Leak}, nil, "LEAK  3 leaked sockets in 1 finding"},

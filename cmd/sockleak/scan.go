@@ -55,7 +55,7 @@ var errInterrupted = errors.New("interrupted")
 
 // lookAgain adds one look to the history.
 func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
-	snap := &diag.Snapshot{Host: s.src.fs.Host(), Gaps: s.gaps}
+	snap := &diag.Snapshot{Began: time.Now(), Host: s.src.fs.Host(), Gaps: s.gaps}
 	byNetns, order, err := s.processes()
 	if err != nil {
 		return err
