@@ -61,7 +61,7 @@ func walkMany(dir string, visitor func() visit) error {
 	w := dense{dir: d, want: int64(n), end: int64(n + n/8)}
 	workers := 1
 	if n >= parallelFrom {
-		workers = min(2, runtime.GOMAXPROCS(0))
+		workers = max(1, min(2, runtime.GOMAXPROCS(0)-1)) // sockets are dumped at the same time
 	}
 	var wg sync.WaitGroup
 	for range workers {
@@ -154,9 +154,10 @@ func (w *fdWalk) entries(b []byte) {
 	}
 }
 
-// readlink is readlinkat(2) on a name that already ends in a zero byte.
+// readlink is readlinkat(2) on a name that already ends in a zero byte. In /proc it takes some microseconds and never
+// waits, so the scheduler need not know.
 func (w *fdWalk) readlink(name []byte) ([]byte, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_READLINKAT, uintptr(w.dir), uintptr(unsafe.Pointer(&name[0])),
+	n, _, errno := unix.RawSyscall6(unix.SYS_READLINKAT, uintptr(w.dir), uintptr(unsafe.Pointer(&name[0])),
 		uintptr(unsafe.Pointer(&w.link[0])), uintptr(len(w.link)), 0, 0)
 	if errno != 0 {
 		return nil, errno

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -56,6 +57,7 @@ func walked(t *testing.T, during func()) map[int]int {
 
 // Whatever way the size of the table has a walk go, it shows each descriptor once.
 func TestWalkMany(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // from three on, two threads walk
 	for _, n := range []int{10, denseFrom, 2*denseFrom + 1, parallelFrom, parallelFrom + 2*denseBlock} {
 		t.Run(fmt.Sprintf("fds=%d", n), func(t *testing.T) {
 			dense := dup(t, n)
@@ -77,6 +79,7 @@ func TestWalkMany(t *testing.T) {
 
 // Descriptors that are opened during a walk are not counted against those that were open all along.
 func TestWalkManyGrowing(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	for _, n := range []int{2 * denseFrom, parallelFrom} {
 		t.Run(fmt.Sprintf("fds=%d", n), func(t *testing.T) {
 			needFDs(t, 5*n)
