@@ -45,7 +45,7 @@ func unsafeRune(r rune) bool {
 		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// asciiJSON writes such runes as \uXXXX in encoded JSON, which loses nothing: a terminal that shows the
+// asciiJSON writes such runes as \u escapes in encoded JSON, which loses nothing: a terminal that shows the
 // document is as safe as a program that reads it.
 func asciiJSON(b []byte) []byte {
 	if !strings.ContainsFunc(string(b), func(r rune) bool { return r >= 0x7f && unsafeRune(r) }) {

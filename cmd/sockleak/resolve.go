@@ -17,8 +17,9 @@ type resolver struct {
 	list *sockets
 	join *diag.Join
 
-	netns uint64 // cookie of the namespace that was dumped; 0 when it is not known
-	bound map[uint64]bool
+	kernel string // release
+	netns  uint64 // cookie of the namespace that was dumped; 0 when it is not known
+	bound  map[uint64]bool
 	// ambiguous counts sockets of the process at hand that are bound, or failed to connect.
 	ambiguous int
 }
@@ -88,7 +89,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
 	}
 	if r.ambiguous > 0 {
-		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: before Linux 6.8 the kernel does not tell")
+		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: only sock_diag of Linux 6.8 and later tells")
 	}
 	if unasked > 0 {
 		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
@@ -127,7 +128,7 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		d.Alive = diag.Dead
 	} else if a.Local.Port() != 0 {
 		switch {
-		case !listsBound(r.scan.src.fs.Host().Kernel):
+		case r.list.conn == nil || !listsBound(r.kernel):
 			r.ambiguous++
 			return
 		case r.isBound(ctx, u):

@@ -124,7 +124,7 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 	if err != nil {
 		return nil, err
 	}
-	(&resolver{scan: s, list: list, join: join}).run(ctx)
+	(&resolver{scan: s, list: list, join: join, kernel: host.Kernel}).run(ctx)
 	s.mptcp(ctx, space, list, join)
 	join.Space()
 	s.withoutInfo(space)
