@@ -12,7 +12,7 @@ var runtimes = map[string]string{
 	"java": "java", "python": "python", "pypy": "python", "uwsgi": "python",
 	"ruby": "ruby", "puma": "ruby", "php": "php", "php-fpm": "php", "php-cgi": "php",
 	"nginx": "nginx", "openresty": "nginx", "haproxy": "haproxy", "envoy": "envoy",
-	"postgres": "postgres", "redis-server": "redis",
+	"postgres": "postgres", "redis-server": "redis", "redis-check-rdb": "redis", // Debian links the one to the other
 }
 
 // recognise tells the runtime from the executable's name, or from the build information that Go
