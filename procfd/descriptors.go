@@ -12,8 +12,8 @@ import (
 // descriptors lists what the process holds open. Of a thread group leader that has exited nothing is
 // listed, successfully, and to an ordinary user nothing may be, while its other threads live and hold
 // everything: then theirs is read.
-func (f *FS) descriptors(p *Process) error {
-	err := f.listFDs(p, f.Path(p.PID, "fd"))
+func (f *FS) descriptors(p *Process, idle <-chan struct{}) error {
+	err := f.listFDs(p, f.Path(p.PID, "fd"), idle)
 	if (isDenied(err) || err == nil && p.Open == 0) && f.leaderExited(p) {
 		err = f.threadFDs(p, err)
 	}
@@ -58,7 +58,7 @@ func (f *FS) countFDs(p *Process) int {
 // and stays when no thread's can be read either.
 func (f *FS) threadFDs(p *Process, err error) error {
 	for _, tid := range f.threads(p) {
-		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd")); err == nil && p.Open > 0 {
+		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd"), nil); err == nil && p.Open > 0 {
 			p.FDTask = tid
 			return nil
 		}
@@ -102,9 +102,9 @@ func (f *FS) privateTables(p *Process) {
 }
 
 // listFDs counts the descriptors in dir by kind and keeps the sockets.
-func (f *FS) listFDs(p *Process, dir string) error {
+func (f *FS) listFDs(p *Process, dir string, idle <-chan struct{}) error {
 	var counts []*fdCount
-	err := walkMany(dir, func() visit {
+	err := walkMany(dir, idle, func() visit {
 		c := &fdCount{}
 		counts = append(counts, c)
 		return c.add

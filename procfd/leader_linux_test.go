@@ -85,7 +85,7 @@ func TestKernelLeaderExitsMeanwhile(t *testing.T) {
 		t.Fatal("too soon")
 	}
 	c.endMainThread()
-	must(t, f.ReadDescriptors(p))
+	must(t, f.ReadDescriptors(p, nil))
 	if p.FDTask == c.pid || !slices.Contains(p.Sockets, s) || len(p.Gaps) != 0 || p.State != 'Z' {
 		t.Errorf("read through %d: sockets %v without %+v, gaps %v, state %c", p.FDTask, p.Sockets, s, p.Gaps, p.State)
 	}

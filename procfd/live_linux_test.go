@@ -129,7 +129,7 @@ func TestKernelIdentify(t *testing.T) {
 		t.Errorf("identified: %+v", p)
 	}
 	s := c.socketFD(c.do("open", int(KindSocket)))
-	must(t, f.ReadDescriptors(p))
+	must(t, f.ReadDescriptors(p, nil))
 	if !slices.Contains(p.Sockets, s) {
 		t.Errorf("%+v is not among %v", s, p.Sockets)
 	}
@@ -139,11 +139,11 @@ func TestKernelIdentify(t *testing.T) {
 
 	other := *p
 	other.Start++
-	if err := f.ReadDescriptors(&other); !errors.Is(err, ErrGone) {
+	if err := f.ReadDescriptors(&other, nil); !errors.Is(err, ErrGone) {
 		t.Errorf("of another process with its number: %v", err)
 	}
 	c.end()
-	if err := f.ReadDescriptors(p); !errors.Is(err, ErrGone) {
+	if err := f.ReadDescriptors(p, nil); !errors.Is(err, ErrGone) {
 		t.Errorf("after the end: %v", err)
 	}
 	if n := f.CountDescriptors(c.pid); n != 0 {

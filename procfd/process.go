@@ -74,7 +74,7 @@ func (f *FS) Process(pid int) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := f.ReadDescriptors(p); err != nil {
+	if err := f.ReadDescriptors(p, nil); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -103,9 +103,10 @@ func (f *FS) Identify(pid int) (*Process, error) {
 }
 
 // ReadDescriptors reads what the process holds open into p. The error wraps [ErrGone] when it is not the
-// process any more that was identified.
-func (f *FS) ReadDescriptors(p *Process) error {
-	if err := f.descriptors(p); err != nil {
+// process any more that was identified. A caller who works on something else meanwhile closes idle when
+// that is done: then a large table is read on two threads. Nil: there is nothing else.
+func (f *FS) ReadDescriptors(p *Process, idle <-chan struct{}) error {
+	if err := f.descriptors(p, idle); err != nil {
 		return gone(p.PID, err)
 	}
 	if !f.SameProcess(p) {

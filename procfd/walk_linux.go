@@ -45,8 +45,9 @@ const (
 // walkMany is walkFDs for a table whose size is known (the directory's st_size, Linux 6.2). The numbers of
 // descriptors are dense, the kernel gives out the lowest free one, so asking for each in turn spares the
 // listing, a fifth of the work; and two threads can share it. Each thread has a visit of its own, from
-// visitor. What lies beyond the dense part is listed.
-func walkMany(dir string, visitor func() visit) error {
+// visitor. The second begins when idle is closed, at once when that is nil or there are cores enough. What lies
+// beyond the dense part is listed.
+func walkMany(dir string, idle <-chan struct{}, visitor func() visit) error {
 	d, err := openDir(dir)
 	if err != nil {
 		return err
@@ -59,16 +60,7 @@ func walkMany(dir string, visitor func() visit) error {
 	}
 	n := int(st.Size)
 	w := dense{dir: d, want: int64(n), end: int64(n + n/8)}
-	workers := 1
-	if n >= parallelFrom {
-		workers = max(1, min(2, runtime.GOMAXPROCS(0)-1)) // sockets are dumped at the same time
-	}
-	var wg sync.WaitGroup
-	for range workers {
-		f := visitor()
-		wg.Go(func() { w.run(f) })
-	}
-	wg.Wait()
+	w.share(n, idle, visitor)
 	// What was found may have been opened since, in place of what lies beyond: that is listed in any case. In
 	// /proc, the position of a descriptor is its number and the two dots'.
 	from := min(w.next.Load(), w.end)
@@ -83,6 +75,27 @@ type dense struct {
 	dir         int
 	want, end   int64
 	next, found atomic.Int64
+}
+
+// share runs on this thread and, if there is enough to do, on a second one.
+func (w *dense) share(n int, idle <-chan struct{}, visitor func() visit) {
+	over := make(chan struct{})
+	var second sync.WaitGroup
+	if cores := runtime.GOMAXPROCS(0); n >= parallelFrom && cores > 1 {
+		f := visitor()
+		second.Go(func() {
+			if idle != nil && cores == 2 {
+				select {
+				case <-idle:
+				case <-over:
+				}
+			}
+			w.run(f)
+		})
+	}
+	w.run(visitor())
+	close(over)
+	second.Wait()
 }
 
 func (w *dense) run(f visit) {

@@ -40,10 +40,15 @@ func TestWalkFDsAllocs(t *testing.T) {
 // middle of the walk.
 func walked(t *testing.T, during func()) map[int]int {
 	t.Helper()
+	return walkedBeside(t, nil, during)
+}
+
+func walkedBeside(t *testing.T, idle <-chan struct{}, during func()) map[int]int {
+	t.Helper()
 	var mu sync.Mutex
 	times := map[int]int{}
 	var once sync.Once
-	err := walkMany("/proc/self/fd", func() visit {
+	err := walkMany("/proc/self/fd", idle, func() visit {
 		return func(fd int, _ []byte, _ error) {
 			once.Do(during)
 			mu.Lock()
@@ -74,6 +79,28 @@ func TestWalkMany(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// On two cores the second thread waits for the work beside the walk to be done, and for no longer than the walk.
+func TestWalkManyBeside(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	fds := dup(t, parallelFrom+2*denseBlock)
+	for _, name := range []string{"idle at once", "idle amid the walk", "never idle"} {
+		idle := make(chan struct{})
+		if name == "idle at once" {
+			close(idle)
+		}
+		times := walkedBeside(t, idle, func() {
+			if name == "idle amid the walk" {
+				close(idle)
+			}
+		})
+		for _, fd := range fds {
+			if times[fd] != 1 {
+				t.Fatalf("%s: descriptor %d was shown %d times", name, fd, times[fd])
+			}
+		}
 	}
 }
 

@@ -10,7 +10,9 @@ import (
 
 type visit func(fd int, target []byte, err error)
 
-func walkMany(dir string, visitor func() visit) error { return walkFDs(dir, visitor()) }
+func walkMany(dir string, _ <-chan struct{}, visitor func() visit) error {
+	return walkFDs(dir, visitor())
+}
 
 // walkFDs reads a recorded tree; only Linux has a live one.
 func walkFDs(dir string, f visit) error {

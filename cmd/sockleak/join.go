@@ -12,9 +12,14 @@ import (
 
 // join lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
 func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs []*procfd.Process) (*diag.Join, error) {
-	ports := s.ports(space, list, procs)
+	probe := *procs[0] // the walk writes to the process itself
 	f := feed{space: space, list: list, walked: make(chan walked, 1)}
-	go func() { f.walked <- s.walk(space, procs) }()
+	idle := make(chan struct{})
+	go func() { f.walked <- s.walk(space, procs, idle) }()
+	var ports []uint16
+	if len(procs) == 1 {
+		ports = s.ports(space, list, &probe)
+	}
 	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
 	if len(ports) > 0 {
 		// Listeners stand in a table of their own, which costs nothing to list.
@@ -25,10 +30,12 @@ func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs
 	}
 	for _, r := range requests {
 		if err := f.dump(ctx, r); err != nil {
+			close(idle)
 			_ = f.wait() // nobody may read on after this
 			return nil, err
 		}
 	}
+	close(idle)
 	if err := f.wait(); err != nil {
 		return nil, err
 	}
@@ -51,10 +58,10 @@ type walked struct {
 
 // walk reads the descriptors of processes. One that was selected and has ended since is left out. Of space it
 // touches the processes alone, as the join does.
-func (s *scan) walk(space *diag.Space, procs []*procfd.Process) walked {
+func (s *scan) walk(space *diag.Space, procs []*procfd.Process, idle <-chan struct{}) walked {
 	var there []*procfd.Process
 	for _, p := range procs {
-		err := s.src.fs.ReadDescriptors(p)
+		err := s.src.fs.ReadDescriptors(p, idle)
 		if errors.Is(err, procfd.ErrGone) && s.selected {
 			continue
 		}
@@ -148,20 +155,19 @@ func (f *feed) begin(w walked) {
 // When a port filter is worth its sampling.
 const (
 	filterFrom  = 20_000 // sockets in the namespace
-	filterShare = 2      // times what the processes hold at the most
+	filterShare = 2      // times what the process holds at the most
 	samples     = 64
 	mostPorts   = 8
 )
 
-// ports are those that nearly all sockets of the processes have on one side: the port that a server listens
+// ports are those that nearly all sockets of the process have on one side: the port that a server listens
 // on, those of the services that a client is connected to. A dump that the kernel filters by them costs a fifth for
 // each socket of others. They are told from a few descriptors; what has another port is not lost, it is looked up
 // one by one. None: list everything, because there is not much more, or because it may not be told.
-func (s *scan) ports(space *diag.Space, list *sockets, procs []*procfd.Process) []uint16 {
-	if list.conn == nil || len(procs) != 1 {
+func (s *scan) ports(space *diag.Space, list *sockets, p *procfd.Process) []uint16 {
+	if list.conn == nil {
 		return nil
 	}
-	p := procs[0]
 	open := s.src.fs.CountDescriptors(p.PID)
 	stat, err := s.src.fs.Sockstat(p.PID)
 	all := max(stat.InUse, 0) + max(stat.InUse6, 0) + max(stat.TW, 0)
