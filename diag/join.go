@@ -202,8 +202,6 @@ func (j *Join) Space() *Space {
 				Why: "they belong to another network namespace than the process, which was not read",
 			})
 		}
-	}
-	for _, p := range j.space.Procs {
 		if p.MPTCPEnded > 0 {
 			p.Gaps = append(p.Gaps, Gap{
 				What: "MPTCP connections of " + Subject(p.Process) + " that the peer has closed", Count: p.MPTCPEnded,
@@ -310,8 +308,8 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 	return d
 }
 
-// FoundAsked records a socket that the dump passed over and that an exact look-up did not show either;
-// the socket itself said what it is. Its timer is not known.
+// FoundAsked records a socket that neither the dump nor an exact look-up showed; the socket itself said what it is.
+// Its timer and queues are not known, so it is for sockets on which no verdict rests: listeners.
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
 	for _, o := range j.inodes[uint64(s.Inode)].owners {

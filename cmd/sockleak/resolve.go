@@ -20,8 +20,10 @@ type resolver struct {
 	kernel string // release
 	netns  uint64 // cookie of the namespace that was dumped; 0 when it is not known
 	bound  map[uint64]bool
-	// ambiguous counts sockets of the process at hand that are bound, or failed to connect.
-	ambiguous int
+	// boundKnown: the kernel tells which sockets are bound and no more.
+	boundKnown bool
+	// Of the process at hand: sockets that are bound, or failed to connect, and living ones that nothing lists.
+	ambiguous, missed int
 }
 
 func (r *resolver) run(ctx context.Context) {
@@ -48,7 +50,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	var asker *procfd.Asker
 	var askErr, protoErr error
 	unread, unasked := 0, 0
-	r.ambiguous = 0
+	r.ambiguous, r.missed = 0, 0
 	for _, u := range unlisted {
 		proto, err := fs.Protocol(p.Process, u.FD)
 		if err != nil {
@@ -76,7 +78,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		case errors.Is(err, procfd.ErrOtherSocket):
 		default:
 			askErr = err
-			if !r.isBound(ctx, u) {
+			if bound, _ := r.isBound(ctx, u); !bound {
 				unasked++
 				r.join.Dark(u, diag.DarkSocket{})
 			}
@@ -90,6 +92,9 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	}
 	if r.ambiguous > 0 {
 		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: only sock_diag of Linux 6.8 and later tells")
+	}
+	if r.missed > 0 {
+		r.join.Unread(p, "sockets", r.missed, "they are alive, but neither the list of sockets nor a look-up shows them")
 	}
 	if unasked > 0 {
 		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
@@ -120,18 +125,18 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		return
 	}
 	if sock.State != netlinkss.Unconn {
-		r.alive(ctx, a, sock)
+		r.alive(ctx, u, a, sock)
 		return
 	}
 	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
 	if established(sock) {
 		d.Alive = diag.Dead
 	} else if a.Local.Port() != 0 {
-		switch {
-		case r.list.conn == nil || !listsBound(r.kernel):
+		bound, known := r.isBound(ctx, u)
+		if !known {
 			r.ambiguous++
-			return
-		case r.isBound(ctx, u):
+		}
+		if bound || !known {
 			return // bound and waiting to listen or to connect
 		}
 	}
@@ -160,9 +165,9 @@ func socketOf(a *procfd.Answer) *netlinkss.Socket {
 	return s
 }
 
-// alive takes a socket that the dump passed over. An exact look-up gives its timer; without one, the
-// socket's own answer must do.
-func (r *resolver) alive(ctx context.Context, a *procfd.Answer, sock *netlinkss.Socket) {
+// alive takes a socket that the dump passed over, and that an exact look-up finds. Of a listener its own answer
+// will do; another socket does not tell its timer and queues, on which verdicts rest, so it is a gap.
+func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer, sock *netlinkss.Socket) {
 	if r.list.conn != nil && a.Peer.IsValid() {
 		found, err := r.list.conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, sock.Family, a.Local, a.Peer, 0, a.Cookie)
 		if err == nil && uint64(found.Inode) == a.Inode {
@@ -170,25 +175,36 @@ func (r *resolver) alive(ctx context.Context, a *procfd.Answer, sock *netlinkss.
 			return
 		}
 	}
-	r.join.FoundAsked(sock, a.KeepAlive)
+	if sock.State == netlinkss.Listen {
+		r.join.FoundAsked(sock, a.KeepAlive)
+		return
+	}
+	// Under churn, most of these were closed between the question and the look-up.
+	if inode, ok := r.scan.src.fs.SocketInode(u.Proc.Process, u.FD); ok && inode == u.Inode {
+		r.missed++
+	}
 }
 
 // isBound looks the socket up among those that are bound and no more. A socket shows its port still
-// after a connect that failed; whether it has it only the kernel's table of bound ones tells.
-// The dump is made when the first socket asks for it.
-func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) bool {
+// after a connect that failed; whether it has it only the kernel's table of bound ones tells, and known says
+// whether that could be read. It is read when the first socket asks for it.
+func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) (bound, known bool) {
 	if r.bound == nil {
 		r.bound = map[uint64]bool{}
-		if r.list.conn != nil {
-			for s, err := range r.list.conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
-				if err != nil {
-					break // a kernel before 6.8 does not know the state
-				}
-				r.bound[uint64(s.Inode)] = true
-			}
-		}
+		r.boundKnown = r.list.conn != nil && listsBound(r.kernel) && r.readBound(ctx)
 	}
-	return r.bound[u.Inode]
+	return r.bound[u.Inode], r.boundKnown
+}
+
+// readBound reports whether the whole table could be read.
+func (r *resolver) readBound(ctx context.Context) bool {
+	for s, err := range r.list.conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
+		if err != nil {
+			return false
+		}
+		r.bound[uint64(s.Inode)] = true
+	}
+	return true
 }
 
 // listsBound reports whether a kernel of this release lists bound sockets (Linux 6.8). One whose release cannot be read does.
