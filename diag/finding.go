@@ -36,6 +36,7 @@ type Finding struct {
 	Why       string // why the kernel keeps it
 	Evidence  []Evidence
 	Advice    string
+	Onset     *Onset   // nil when it cannot be told
 	Samples   []Sample // every socket of the finding
 }
 
@@ -64,9 +65,22 @@ type Sample struct {
 	Held      Span // time in the state
 	Cookie    uint64
 	Inode     uint64
+	PID       int // of the holder; it is the finding's process but for what a descendant has inherited
+	Task      int
+	Others    []Holder
+	End       *EndSample
+	Watch     procfd.Watch
+	Options   *Options
 	// FirstLooked is the date of the descriptor's entry in /proc: when somebody first looked at that
 	// number, not the date of the socket. Zero unless it was asked for.
 	FirstLooked time.Time
+}
+
+// EndSample is the other end of a connection, on this host.
+type EndSample struct {
+	State        string
+	RecvQ, SendQ uint32
+	Holders      []Holder // empty: nobody
 }
 
 func sampleOf(h *HeldSocket, uptime time.Duration) Sample {
@@ -75,9 +89,13 @@ func sampleOf(h *HeldSocket, uptime time.Duration) Sample {
 		Expires: h.Expires, Keepalive: h.Keepalive.String(), RecvQ: h.RecvQ, SendQ: h.SendQ,
 		Idle: Idle(h.Socket, uptime), Age: Age(h.Socket, uptime), Held: Held(h.Socket, uptime),
 		Cookie: h.Cookie, Inode: uint64(h.Inode),
+		Task: h.Task, Others: h.Others, Watch: h.Watch, Options: h.Options,
 	}
 	if len(h.FDs) > 1 {
 		s.FDs = h.FDs
+	}
+	if h.End != nil {
+		s.End = &EndSample{State: h.End.State.String(), RecvQ: h.End.RecvQ, SendQ: h.End.SendQ, Holders: h.End.Holders}
 	}
 	return s
 }

@@ -39,8 +39,7 @@ func (h *History) Add(s *Snapshot) {
 		for _, p := range space.Procs {
 			l.procs[procKey{p.PID, p.Start}] = true
 			for i := range p.Held {
-				// Only the states whose length one look may not prove.
-				if c := p.Held[i].Cookie; c != 0 && p.Held[i].State == netlinkss.CloseWait {
+				if c := p.Held[i].Cookie; c != 0 && needsLooks(&p.Held[i]) {
 					l.held[c] = &p.Held[i]
 				}
 			}
@@ -79,22 +78,52 @@ func (h *History) earlier(f func(*look) bool) {
 	}
 }
 
-// Held is the lower bound of the time that s has been in its state, by the last look's clock or by
-// what an earlier look proved already plus the time since. uptime is the host's.
-func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
-	best := Held(s.Socket, uptime)
+// needsLooks tells the sockets of whose condition one look may not prove the length.
+func needsLooks(h *HeldSocket) bool {
+	switch h.State {
+	case netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.SynSent:
+		return true
+	case netlinkss.Estab:
+		return h.RecvQ > 0 || h.SendQ > 0
+	}
+	return false
+}
+
+// sourceLooks is the source of a span that one look does not prove.
+const sourceLooks = "two looks at the same cookie"
+
+// lasted is the lower bound of how long something holds of s, by clock at the last look, or by clock at an earlier one plus
+// the time since, as long as same says that nothing has changed between that look and the last.
+func (h *History) lasted(s *HeldSocket, clock func(*HeldSocket) Span, same func(was, now *HeldSocket) bool) Span {
+	best := clock(s)
 	h.earlier(func(l *look) bool {
 		was, ok := l.held[s.Cookie]
-		if !ok || was.State != s.State {
+		if !ok || was.State != s.State || !same(was, s) {
 			return false
 		}
-		then := Held(was.Socket, uptime)
+		then := clock(was)
 		if since := h.since(l); then.D+since > best.D {
-			best = Span{D: then.D + since, Source: "two looks at the same cookie"}
+			best = Span{D: then.D + since, Source: sourceLooks}
 		}
 		return true
 	})
 	return best
+}
+
+// twice reports whether the look before the last saw s, in the same state and with same holding between the two.
+func (h *History) twice(s *HeldSocket, same func(was, now *HeldSocket) bool) bool {
+	twice := false
+	h.earlier(func(l *look) bool {
+		was, ok := l.held[s.Cookie]
+		twice = ok && was.State == s.State && same(was, s)
+		return false
+	})
+	return twice
+}
+
+// Held is the lower bound of the time that s has been in its state. uptime is the host's.
+func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
+	return h.lasted(s, func(s *HeldSocket) Span { return Held(s.Socket, uptime) }, func(_, _ *HeldSocket) bool { return true })
 }
 
 // Moved reports whether payload went either way between the earlier looks and the last one.
@@ -102,6 +131,7 @@ func (h *History) Moved(s *HeldSocket) bool {
 	moved := false
 	h.earlier(func(l *look) bool {
 		was, ok := l.held[s.Cookie]
+		ok = ok && was.State == s.State
 		if ok {
 			moved = was.Info.BytesAcked != s.Info.BytesAcked || was.Info.BytesReceived != s.Info.BytesReceived ||
 				was.Info.BytesSent != s.Info.BytesSent || was.RecvQ != s.RecvQ
@@ -116,8 +146,8 @@ func (h *History) Moved(s *HeldSocket) bool {
 func (h *History) Entered(p *Proc, s *HeldSocket, d time.Duration) bool {
 	entered := false
 	h.earlier(func(l *look) bool {
-		_, was := l.held[s.Cookie]
-		entered = !was && l.procs[procKey{p.PID, p.Start}] && h.Last().At.Sub(l.At) <= d
+		was, ok := l.held[s.Cookie]
+		entered = (!ok || was.State != s.State) && l.procs[procKey{p.PID, p.Start}] && h.Last().At.Sub(l.At) <= d
 		return false
 	})
 	return entered

@@ -1,7 +1,7 @@
 package diag
 
 import (
-	"net/netip"
+	"cmp"
 	"slices"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -16,12 +16,13 @@ import (
 // [Join.Unlisted]. Inode numbers come from a 32-bit counter that a long-lived host wraps round, so two
 // living sockets can share one; such an inode is blamed on nobody and becomes a gap.
 type Join struct {
-	space    *Space
-	inodes   map[uint64]*wanted
-	fds      []int
-	kept     []netlinkss.Socket // the last block
-	twice    int                // inodes of two sockets
-	timeWait []timeWaitRow
+	space  *Space
+	procs  []*Proc // those of the space, then their kin
+	inodes map[uint64]*wanted
+	fds    []int
+	kept   []netlinkss.Socket // the last block
+	twice  int                // inodes of two sockets
+	nobody nobody
 }
 
 // wanted is a socket inode that processes have descriptors on.
@@ -32,15 +33,8 @@ type wanted struct {
 	cookie uint64
 }
 
-// owner is one descriptor, as its indexes into Space.Procs and that process's Sockets.
+// owner is one descriptor, as its indexes into Join.procs and that process's Sockets.
 type owner struct{ proc, socket int32 }
-
-// timeWaitRow is what is kept of a socket in TIME-WAIT until it is known who listens where. The kernel bounds how many there are
-// (tcp_max_tw_buckets), and a second walk for them would cost more.
-type timeWaitRow struct {
-	port uint16
-	peer netip.AddrPort
-}
 
 // NewJoin begins the join of a namespace, described by space, with processes that live in it.
 func NewJoin(space *Space, processes []*procfd.Process) *Join {
@@ -49,27 +43,36 @@ func NewJoin(space *Space, processes []*procfd.Process) *Join {
 		descriptors += len(p.Sockets)
 	}
 	j := &Join{space: space, inodes: make(map[uint64]*wanted, descriptors), fds: make([]int, 0, descriptors)}
-	// One block for all, cut into pieces of one: nearly every socket has one descriptor.
-	entries := make([]wanted, 0, descriptors)
-	owners := make([]owner, 0, descriptors)
-	for i, p := range processes {
-		// A place for each descriptor, in their order.
-		space.Procs = append(space.Procs, &Proc{
-			Process: p, Space: space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets)),
-		})
-		for k, s := range p.Sockets {
-			o := owner{int32(i), int32(k)}
-			if w := j.inodes[s.Inode]; w != nil {
-				w.owners = append(w.owners, o)
-				continue
-			}
-			owners = append(owners, o)
-			n := len(owners)
-			entries = append(entries, wanted{owners: owners[n-1 : n : n]})
-			j.inodes[s.Inode] = &entries[len(entries)-1]
-		}
+	for _, p := range processes {
+		space.Procs = append(space.Procs, j.admit(p))
 	}
 	return j
+}
+
+// Kin adds a descendant of p, before the first [Join.Add]. What it holds is joined as p's is; it is judged for what it has
+// inherited alone.
+func (j *Join) Kin(p *Proc, child *procfd.Process) { p.Kin = append(p.Kin, j.admit(child)) }
+
+// admit notes which sockets a process has.
+func (j *Join) admit(p *procfd.Process) *Proc {
+	n := int32(len(j.procs))
+	proc := &Proc{Process: p, Space: j.space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets))}
+	j.procs = append(j.procs, proc)
+	// One block for all, cut into pieces of one: nearly every socket has one descriptor.
+	entries := make([]wanted, 0, len(p.Sockets))
+	owners := make([]owner, 0, len(p.Sockets))
+	for k, s := range p.Sockets {
+		o := owner{n, int32(k)}
+		if w := j.inodes[s.Inode]; w != nil {
+			w.owners = append(w.owners, o)
+			continue
+		}
+		owners = append(owners, o)
+		n := len(owners)
+		entries = append(entries, wanted{owners: owners[n-1 : n : n]})
+		j.inodes[s.Inode] = &entries[len(entries)-1]
+	}
+	return proc
 }
 
 func processGaps(p *procfd.Process) []Gap {
@@ -87,8 +90,8 @@ func processGaps(p *procfd.Process) []Gap {
 	return gaps
 }
 
-// Add takes one socket of the dump and keeps it if one of the processes holds it, or what counts of it
-// if it is in TIME-WAIT. A socket that the dump repeats counts once.
+// Add takes one socket of the dump and keeps it if one of the processes holds it, or what counts of it if
+// nobody does. A socket that the dump repeats counts once.
 func (j *Join) Add(s *netlinkss.Socket) { j.add(s, true) }
 
 // Take is Add for a socket that stays as it is: it is kept without being copied.
@@ -107,12 +110,15 @@ func (j *Join) keep(s *netlinkss.Socket) *netlinkss.Socket {
 }
 
 func (j *Join) add(s *netlinkss.Socket, reused bool) {
-	if s.State == netlinkss.TimeWait {
-		j.timeWait = append(j.timeWait, timeWaitRow{s.Local.Port(), netlinkss.Unmap(s.Peer)})
+	if s.Inode == 0 {
+		j.addNobodys(s, reused)
 		return
 	}
+	if s.State == netlinkss.Listen {
+		j.nobody.listeners = append(j.nobody.listeners, listenRow{s.Family, s.Local, s.RecvQ, s.Inode})
+	}
 	w := j.inodes[uint64(s.Inode)]
-	if w == nil || s.Inode == 0 {
+	if w == nil {
 		return
 	}
 	if w.found {
@@ -127,13 +133,16 @@ func (j *Join) add(s *netlinkss.Socket, reused bool) {
 		s = j.keep(s)
 	}
 	var held *HeldSocket
-	last := int32(-1)
-	for _, o := range w.owners {
-		p := j.space.Procs[o.proc]
-		fd := p.Sockets[o.socket].FD
-		if o.proc != last {
-			held, last = &p.Held[o.socket], o.proc
-			held.Socket, held.Keepalive, held.Direction = s, KeepaliveOf(s), DirectionOf(s)
+	var last owned
+	for i, o := range w.owners {
+		p := j.procs[o.proc]
+		fd, task := p.Sockets[o.socket].FD, p.Sockets[o.socket].Task
+		switch now := (owned{o.proc, task}); {
+		case i == 0 || now.proc != last.proc:
+			held, last = &p.Held[o.socket], now
+			held.Socket, held.Task, held.Keepalive, held.Direction = s, task, KeepaliveOf(s), DirectionOf(s)
+		case now != last:
+			continue // a copy in a thread's own table: see shareHolders
 		}
 		if len(held.FDs) == 0 {
 			// Nearly every socket has one: a piece of one block.
@@ -144,6 +153,12 @@ func (j *Join) add(s *netlinkss.Socket, reused bool) {
 		}
 		held.FDs = append(held.FDs, fd)
 	}
+}
+
+// owned is a descriptor table: that of a process, or of one of its threads.
+type owned struct {
+	proc int32
+	task int
 }
 
 // Unlisted is a socket descriptor that the dump did not show.
@@ -157,7 +172,7 @@ type Unlisted struct {
 // the dump, or dark. Asking it decides; then one of Dark, Found, Foreign or Unread takes the answer.
 func (j *Join) Unlisted() []Unlisted {
 	var list []Unlisted
-	for _, p := range j.space.Procs {
+	for _, p := range j.space.Procs { // what kin have unlisted is not theirs to be judged for
 		for _, s := range p.Sockets {
 			if !j.inodes[s.Inode].found {
 				list = append(list, Unlisted{Proc: p, SocketFD: s})
@@ -192,7 +207,7 @@ func (j *Join) Unread(p *Proc, what string, count int, why string) {
 
 // Space ends the join.
 func (j *Join) Space() *Space {
-	for _, p := range j.space.Procs {
+	for _, p := range j.procs {
 		p.Held = j.compact(p.Held)
 		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return a.FD - b.FD })
 		settleDirections(p)
@@ -214,8 +229,35 @@ func (j *Join) Space() *Space {
 			What: "sockets", Count: j.twice, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
 		})
 	}
-	j.countTimeWait()
+	j.shareHolders()
+	j.settleNobodys()
 	return j.space
+}
+
+// shareHolders notes who else has a descriptor on a socket: the other processes of the join, and threads that have a
+// table of their own.
+func (j *Join) shareHolders() {
+	for _, w := range j.inodes {
+		if !w.found || len(w.owners) < 2 {
+			continue
+		}
+		for _, o := range w.owners {
+			p := j.procs[o.proc]
+			own := p.Sockets[o.socket]
+			i, ok := slices.BinarySearchFunc(p.Held, own, func(h HeldSocket, s procfd.SocketFD) int {
+				return cmp.Or(cmp.Compare(h.Task, s.Task), cmp.Compare(h.FD(), s.FD))
+			})
+			if !ok {
+				continue // a further descriptor of a socket that the process has already
+			}
+			for _, other := range w.owners {
+				q := j.procs[other.proc]
+				if s := q.Sockets[other.socket]; q != p || s.Task != own.Task {
+					p.Held[i].Others = append(p.Held[i].Others, Holder{PID: q.PID, Task: s.Task, FD: s.FD, Name: q.Name})
+				}
+			}
+		}
+	}
 }
 
 // compact closes the gaps that descriptors have left whose socket was not found, or is not certain.
@@ -233,55 +275,6 @@ func (j *Join) compact(held []HeldSocket) []HeldSocket {
 	}
 	clear(held[n:])
 	return held[:n]
-}
-
-// countTimeWait counts for each process what is in TIME-WAIT on its ports or towards its peers.
-func (j *Join) countTimeWait() {
-	if j.space.TimeWaitSource == "" {
-		j.space.TimeWait = len(j.timeWait)
-	}
-	if len(j.timeWait) == 0 {
-		return
-	}
-	listens, peers := j.indexPorts()
-	for _, row := range j.timeWait {
-		byPort := listens[row.port]
-		for _, i := range byPort {
-			j.space.Procs[i].TimeWait++
-		}
-		for _, i := range peers[row.peer] {
-			if !slices.Contains(byPort, i) {
-				j.space.Procs[i].TimeWait++
-			}
-		}
-	}
-}
-
-// indexPorts notes which process listens where and is connected to whom.
-func (j *Join) indexPorts() (listens map[uint16][]int, peers map[netip.AddrPort][]int) {
-	listens, peers = make(map[uint16][]int), make(map[netip.AddrPort][]int)
-	for i, p := range j.space.Procs {
-		ports := p.Listens()
-		for port := range ports {
-			listens[port] = append(listens[port], i)
-		}
-		add := func(peer netip.AddrPort, local uint16) {
-			if !peer.IsValid() || peer.Port() == 0 || ports[local] {
-				return
-			}
-			peer = netlinkss.Unmap(peer)
-			if list := peers[peer]; !slices.Contains(list, i) {
-				peers[peer] = append(list, i)
-			}
-		}
-		for k := range p.Held {
-			add(p.Held[k].Peer, p.Held[k].Local.Port())
-		}
-		for k := range p.Dark {
-			add(p.Dark[k].Peer, p.Dark[k].Local.Port())
-		}
-	}
-	return listens, peers
 }
 
 // settleDirections lets the listening ports decide where the counters could not.
@@ -313,7 +306,7 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
 	for _, o := range j.inodes[uint64(s.Inode)].owners {
-		if h := &j.space.Procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
+		if h := &j.procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
 			h.Ask(keepalive)
 		}
 	}
@@ -345,7 +338,7 @@ func (j *Join) AddMPTCP(s *netlinkss.Socket) {
 	}
 	last := int32(-1)
 	for _, o := range w.owners {
-		p := j.space.Procs[o.proc]
+		p := j.procs[o.proc]
 		if o.proc != last && isMPTCP(&p.Held[o.socket]) {
 			p.MPTCPEnded++
 		}

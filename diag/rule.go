@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/sockleak/sockleak/netlinkss"
 )
 
 // Rule is one thing that can be wrong with a process's sockets.
@@ -80,13 +82,33 @@ type Pass struct {
 	Thresholds Thresholds
 	Uptime     time.Duration // of the host
 
-	result *Result
+	result  *Result
+	claimed map[*netlinkss.Socket]bool
+}
+
+// Claim takes a socket for a leak of this rule. A rule that comes later in the list and is about the same
+// sockets leaves it alone: one socket leaks for one reason, the most specific.
+func (p *Pass) Claim(h *HeldSocket) { p.claimed[h.Socket] = true }
+
+// Claimed reports whether an earlier rule has taken a socket.
+func (p *Pass) Claimed(h *HeldSocket) bool { return p.claimed[h.Socket] }
+
+// claim takes the sockets of a list.
+func (p *Pass) claim(list []*HeldSocket) {
+	for _, h := range list {
+		p.Claim(h)
+	}
 }
 
 // Report adds a finding. Rule, process and advice are filled in where the rule left them empty.
 func (p *Pass) Report(f *Finding) {
 	f.Rule = p.Rule.Name
 	f.Proc = p.Proc
+	for i := range f.Samples {
+		if f.Samples[i].PID == 0 {
+			f.Samples[i].PID = p.Proc.PID
+		}
+	}
 	if f.Advice == "" {
 		f.Advice = p.Advice()
 	}
@@ -127,8 +149,9 @@ func Check(h *History, t Thresholds, rules []*Rule) *Result {
 		r.Gaps = append(r.Gaps, space.Gaps...)
 		for _, proc := range space.Procs {
 			r.Gaps = append(r.Gaps, proc.Gaps...)
+			claimed := map[*netlinkss.Socket]bool{}
 			for _, rule := range rules {
-				rule.Check(&Pass{Rule: rule, Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime, result: r})
+				rule.Check(&Pass{Rule: rule, Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime, result: r, claimed: claimed})
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -33,8 +34,10 @@ type Space struct {
 	TimeWait int // sockets in TIME-WAIT in the namespace
 	// TimeWaitSource is where that number is from, when not from the list of sockets.
 	TimeWaitSource string
-	Procs          []*Proc
-	Gaps           []Gap
+	// Orphans counts the sockets of the host that no process holds and that wait for their end; negative: not known.
+	Orphans int
+	Procs   []*Proc
+	Gaps    []Gap
 }
 
 // Proc is a process with its sockets.
@@ -48,9 +51,22 @@ type Proc struct {
 	// TimeWait counts the namespace's TIME-WAIT sockets on the ports that this process listens on, or
 	// towards the peers that it is connected to. No process holds them.
 	TimeWait int
+	// Orphans counts nobody's sockets in FIN-WAIT, LAST-ACK and CLOSING there.
+	Orphans int
+	// Queues are the accept queues of its listeners that are not empty.
+	Queues []AcceptQueue
+	// Destinations are the peers towards which much of the local ports is taken, by whomever.
+	Destinations []Destination
+	// Kin are the descendants that were looked at with it. They are judged for what they inherited alone.
+	Kin []*Proc
+	// Parent is the executable of the process's parent, "" when it is not known.
+	Parent string
+	// Alone: every process that could be seen was asked for the sockets of this one, so nobody else holds those without
+	// [HeldSocket.Others].
+	Alone bool
 	// MPTCPEnded counts MPTCP connections that the peer has closed and that are ESTAB among Held.
 	MPTCPEnded int
-	// Foreign counts TCP sockets of another network namespace.
+	// Foreign counts TCP sockets of another network namespace that could not be read.
 	Foreign int
 	Gaps    []Gap
 }
@@ -59,10 +75,73 @@ type Proc struct {
 type HeldSocket struct {
 	*netlinkss.Socket // shared by the processes that hold it
 	FDs               []int
+	Task              int // the thread in whose own table FDs are; 0: the process's
 	Keepalive         Keepalive
 	Asked             bool // Keepalive is from the socket itself and not from its timer
 	Direction         Direction
+
+	// Others are the descriptors that other processes have on it, as far as they were looked for.
+	Others []Holder
+	// End is the other end of the connection, when it is in the same namespace and was looked up.
+	End *End
+	// Watch is whether anything in the process waits for it.
+	Watch procfd.Watch
+	// Options are what the socket says of itself, nil when it was not asked.
+	Options *Options
+	// Space is the namespace that it belongs to, nil for the process's own.
+	Space *Space
 }
+
+// Holder is a descriptor that a process has on a socket.
+type Holder struct {
+	PID, FD int
+	Task    int    // the thread in whose own table FD is; 0: the process's
+	Name    string // comm of the process
+}
+
+// String is name[pid] fd N.
+func (h Holder) String() string {
+	if h.Task != 0 {
+		return fmt.Sprintf("%s[%d] thread %d fd %d", h.Name, h.PID, h.Task, h.FD)
+	}
+	return fmt.Sprintf("%s[%d] fd %d", h.Name, h.PID, h.FD)
+}
+
+// End is the other end of a connection. It may have no holder: an orphan, or one that nobody accepted.
+type End struct {
+	*netlinkss.Socket
+	Holders []Holder
+}
+
+// Options are settings of a socket that bear on leaks.
+type Options struct {
+	KeepAlive                   bool
+	KeepIdle, KeepInterval      time.Duration
+	KeepCount                   int
+	UserTimeout                 time.Duration // 0: none
+	ReceiveTimeout, SendTimeout time.Duration // 0: none
+	Linger                      time.Duration // negative: off
+}
+
+// AcceptQueue are connections that are complete and that nobody has accepted.
+type AcceptQueue struct {
+	Listener *HeldSocket
+	Waiting  []*netlinkss.Socket // those on the listener's address and port, in ESTAB or CLOSE-WAIT
+	// Others is how many of Waiting may be in the queues of other listeners on the same address and port (SO_REUSEPORT).
+	Others int
+}
+
+// Destination is where local ports go.
+type Destination struct {
+	Local     netip.Addr
+	Peer      netip.AddrPort
+	Used      int // local ports of the range that are taken towards Peer, in any state
+	TimeWait  int // of them in TIME-WAIT
+	Low, High int // the range, both ends included
+}
+
+// Size is how many ports the range has.
+func (d Destination) Size() int { return d.High - d.Low + 1 }
 
 // Ask takes what the socket itself says of SO_KEEPALIVE, where a timer hid it.
 func (h *HeldSocket) Ask(on bool) {

@@ -134,3 +134,70 @@ func Held(s *netlinkss.Socket, uptime time.Duration) Span {
 	span.Exact = false
 	return span
 }
+
+// sourceRTO is the source of a span that the retransmission timer tells: each time-out was twice the one before.
+const sourceRTO = "tcp_info.rto and backoff"
+
+// Unanswered is a proven lower bound of how long nothing has been acknowledged of what waits in Send-Q; not known when nothing does,
+// or when it may have been sent just now.
+//
+//   - The peer's window is closed (snd_wnd 0): it has read nothing since the last segment with payload went out.
+//   - The persist timer has backed off: each probe came at twice the distance of the one before.
+//   - Retransmits have backed off in the same way; an acknowledgement would have restarted them.
+func Unanswered(s *netlinkss.Socket, uptime time.Duration) Span {
+	switch s.State {
+	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1:
+	default:
+		return Span{}
+	}
+	if s.SendQ == 0 || s.InfoLen() < netlinkss.InfoHasSndWnd {
+		return Span{}
+	}
+	i := &s.Info
+	var best Span
+	if i.SndWnd == 0 && i.DataSegsOut > 0 {
+		best = clock(i.LastDataSent, "tcp_info.snd_wnd 0 and last_data_sent", uptime)
+		best.Exact = false
+	}
+	rto := time.Duration(i.RTO) * time.Microsecond
+	var backed time.Duration
+	switch s.Timer {
+	case netlinkss.TimerPersist:
+		backed = backedOff(rto, int(i.Backoff))
+	case netlinkss.TimerOn:
+		steps := min(int(i.Backoff), int(i.Retransmits))
+		backed = backedOff(rto>>steps, steps)
+	}
+	if backed > best.D {
+		best = Span{D: backed, Source: sourceRTO}
+	}
+	return best
+}
+
+// maxRTO is TCP_RTO_MAX: no time-out is longer.
+const maxRTO = 120 * time.Second
+
+// backedOff is the sum of so many time-outs of which each is twice the one before.
+func backedOff(first time.Duration, steps int) (sum time.Duration) {
+	for range min(steps, 64) {
+		sum += min(first, maxRTO)
+		first = min(2*first, maxRTO)
+	}
+	return sum
+}
+
+// Connecting is a proven lower bound of the time in SYN-SENT, by the SYNs that were sent again. The first few may come at even
+// distances (net.ipv4.tcp_syn_linear_timeouts), the others at twice the distance of the one before.
+func Connecting(s *netlinkss.Socket) Span {
+	if s.State != netlinkss.SynSent || s.InfoLen() < netlinkss.InfoHasClocks {
+		return Span{}
+	}
+	sent, backoff := int(s.Info.Retransmits), int(s.Info.Backoff)
+	rto := time.Duration(s.Info.RTO) * time.Microsecond
+	first := rto >> min(backoff, 63)
+	d := backedOff(first, backoff) + time.Duration(max(sent-backoff, 0))*first
+	if s.Timer == netlinkss.TimerOn && s.Expires < rto {
+		d += rto - s.Expires
+	}
+	return Span{D: d, Source: "tcp_info.retransmits, rto and backoff"}
+}

@@ -53,6 +53,7 @@ const NoLimit = ^uint64(0)
 
 // SocketFD is a descriptor that is open on a socket of any kind.
 type SocketFD struct {
+	Task  int // thread whose own table it is in; 0: the process's
 	FD    int
 	Inode uint64
 }

@@ -1,0 +1,186 @@
+package diag
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// nobody is what a dump has of sockets that no process holds, and of who listens where. It is kept until it is known what
+// the processes hold: a second walk would cost more. The kernel bounds each kind (tcp_max_tw_buckets, tcp_max_orphans, somaxconn).
+type nobody struct {
+	timeWait, orphans []peerRow
+	waiting           []*netlinkss.Socket // complete, and not accepted
+	listeners         []listenRow         // of everybody
+}
+
+type peerRow struct {
+	port uint16
+	peer netip.AddrPort
+}
+
+type listenRow struct {
+	family netlinkss.Family
+	local  netip.AddrPort
+	queue  uint32
+	inode  uint32
+}
+
+func (j *Join) addNobodys(s *netlinkss.Socket, reused bool) {
+	switch s.State {
+	case netlinkss.TimeWait:
+		j.nobody.timeWait = append(j.nobody.timeWait, rowOf(s))
+	case netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.LastAck, netlinkss.Closing:
+		j.nobody.orphans = append(j.nobody.orphans, rowOf(s))
+	case netlinkss.Estab, netlinkss.CloseWait:
+		if reused {
+			s = j.keep(s)
+		}
+		j.nobody.waiting = append(j.nobody.waiting, s)
+	}
+}
+
+func rowOf(s *netlinkss.Socket) peerRow { return peerRow{s.Local.Port(), netlinkss.Unmap(s.Peer)} }
+
+// settleNobodys tells each process what of nobody's sockets has to do with it.
+func (j *Join) settleNobodys() {
+	if j.space.TimeWaitSource == "" {
+		j.space.TimeWait = len(j.nobody.timeWait)
+	}
+	j.queues()
+	if len(j.nobody.timeWait)+len(j.nobody.orphans) == 0 {
+		return
+	}
+	listens, peers := j.indexPorts()
+	concerned := func(row peerRow, f func(*Proc)) {
+		byPort := listens[row.port]
+		for _, i := range byPort {
+			f(j.space.Procs[i])
+		}
+		for _, i := range peers[row.peer] {
+			if !slices.Contains(byPort, i) {
+				f(j.space.Procs[i])
+			}
+		}
+	}
+	for _, row := range j.nobody.timeWait {
+		concerned(row, func(p *Proc) { p.TimeWait++ })
+	}
+	for _, row := range j.nobody.orphans {
+		concerned(row, func(p *Proc) { p.Orphans++ })
+	}
+}
+
+// indexPorts notes which process listens where and is connected to whom.
+func (j *Join) indexPorts() (listens map[uint16][]int, peers map[netip.AddrPort][]int) {
+	listens, peers = make(map[uint16][]int), make(map[netip.AddrPort][]int)
+	for i, p := range j.space.Procs {
+		ports := p.Listens()
+		for port := range ports {
+			listens[port] = append(listens[port], i)
+		}
+		add := func(peer netip.AddrPort, local uint16) {
+			if !peer.IsValid() || peer.Port() == 0 || ports[local] {
+				return
+			}
+			peer = netlinkss.Unmap(peer)
+			if list := peers[peer]; !slices.Contains(list, i) {
+				peers[peer] = append(list, i)
+			}
+		}
+		for k := range p.Held {
+			add(p.Held[k].Peer, p.Held[k].Local.Port())
+		}
+		for k := range p.Dark {
+			add(p.Dark[k].Peer, p.Dark[k].Local.Port())
+		}
+	}
+	return listens, peers
+}
+
+// listenAt is an address that somebody listens on. The sockets of its queue have the family of the listener.
+type listenAt struct {
+	family netlinkss.Family
+	local  netip.AddrPort
+}
+
+// queues puts the connections that nobody has accepted behind their listeners.
+func (j *Join) queues() {
+	if len(j.nobody.waiting) == 0 {
+		return
+	}
+	total := map[listenAt]int{} // of all listeners on that address
+	for _, l := range j.nobody.listeners {
+		total[listenAt{l.family, l.local}] += int(l.queue)
+	}
+	waiting := map[listenAt][]*netlinkss.Socket{}
+	seen := map[uint64]bool{} // a dump can repeat a socket
+	for _, s := range j.nobody.waiting {
+		at, ok := listenerOf(s, total)
+		if !ok || s.Cookie != 0 && seen[s.Cookie] {
+			continue
+		}
+		seen[s.Cookie] = true
+		waiting[at] = append(waiting[at], s)
+	}
+	for _, p := range j.space.Procs {
+		for i := range p.Held {
+			h := &p.Held[i]
+			if h.State != netlinkss.Listen {
+				continue
+			}
+			at := listenAt{h.Family, h.Local}
+			if list := waiting[at]; len(list) > 0 {
+				p.Queues = append(p.Queues, AcceptQueue{
+					Listener: h, Waiting: list, Others: max(total[at]-int(h.RecvQ), 0),
+				})
+			}
+		}
+	}
+}
+
+// listenerOf is where a connection came in: the listener on its very address, or the one on every address.
+func listenerOf(s *netlinkss.Socket, listeners map[listenAt]int) (at listenAt, ok bool) {
+	at = listenAt{s.Family, s.Local}
+	if _, ok = listeners[at]; ok {
+		return at, true
+	}
+	everywhere := netip.IPv4Unspecified()
+	if s.Family == netlinkss.Inet6 {
+		everywhere = netip.IPv6Unspecified()
+	}
+	at.local = netip.AddrPortFrom(everywhere, s.Local.Port())
+	_, ok = listeners[at]
+	return at, ok
+}
+
+// BusyPeers are the peers towards which the processes have at least so many connections, TIME-WAIT included. After [Join.Space].
+func (j *Join) BusyPeers(atLeast int) map[netip.AddrPort][]*Proc {
+	counts := map[netip.AddrPort]int{}
+	holders := map[netip.AddrPort][]*Proc{}
+	for _, p := range j.space.Procs {
+		for i := range p.Held {
+			h := &p.Held[i]
+			if h.Direction != Connected && h.State != netlinkss.SynSent {
+				continue
+			}
+			peer := netlinkss.Unmap(h.Peer)
+			counts[peer]++
+			if list := holders[peer]; len(list) == 0 || list[len(list)-1] != p {
+				holders[peer] = append(list, p)
+			}
+		}
+	}
+	for _, row := range j.nobody.timeWait {
+		if counts[row.peer] > 0 {
+			counts[row.peer]++
+		}
+	}
+	for peer, n := range counts {
+		if n < atLeast {
+			delete(holders, peer)
+		}
+	}
+	return holders
+}
