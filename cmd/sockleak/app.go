@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	hints "github.com/sockleak/sockleak/cmd/internal/hint"
 )
 
 // Exit statuses. Only leakscan uses statusLeak and statusPartial.
@@ -167,17 +169,7 @@ func takesValue(cmd *cli.Command, arg string) bool {
 	return false
 }
 
-// hinted is an error with a hint for the user.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Unwrap() error { return h.error }
-
-func hint(err error, format string, args ...any) error {
-	return &hinted{err, fmt.Sprintf(format, args...)}
-}
+func hint(err error, format string, args ...any) error { return hints.Add(err, format, args...) }
 
 // usage is a complaint about the command line.
 func usage(format string, args ...any) error { return fmt.Errorf(format, args...) }

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/report"
 )
@@ -172,7 +173,7 @@ func (d *demo) phase(ctx context.Context, mode string) (*diag.Result, error) {
 func (d *demo) wait(ctx context.Context, mode string, clients *part) error {
 	if mode == "leaky" {
 		d.ui.progress("leaky pipe: waiting %s, the time a connection may be silent here", demoIdle)
-		return sleep(ctx, demoIdle+demoIdle/4)
+		return scan.Sleep(ctx, demoIdle+demoIdle/4)
 	}
 	d.ui.progress("fixed pipe: waiting for its idle time-out of %s to close them", demoIdleTimeout)
 	_, err := clients.expect(ctx, "closed ")
@@ -185,12 +186,12 @@ func (d *demo) scan(ctx context.Context, pid int) (*diag.Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &scan{
-		src: src, pids: []int{pid}, rules: diag.Rules(),
-		thresholds: diag.Thresholds{Idle: demoIdle, Grace: demoIdle, Settle: demoIdle},
+	s := &scan.Scan{
+		Source: src, PIDs: []int{pid}, Rules: diag.Rules(),
+		Thresholds: diag.Thresholds{Idle: demoIdle, Grace: demoIdle, Settle: demoIdle},
 	}
 	d.ui.progress("sockleak leakscan %d --idle %s", pid, demoIdle)
-	return s.run(ctx)
+	return s.Run(ctx)
 }
 
 // self is the path of this program's executable.

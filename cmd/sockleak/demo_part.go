@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 )
 
 // The roles of a demo's processes, besides the pipe, which is `sockleak proxy`.
@@ -111,7 +113,7 @@ func talk(conn net.Conn, r *bufio.Reader) error {
 }
 
 func keepTalking(ctx context.Context, conn net.Conn, r *bufio.Reader) {
-	for sleep(ctx, demoTalk) == nil {
+	for scan.Sleep(ctx, demoTalk) == nil {
 		if talk(conn, r) != nil {
 			return
 		}
@@ -170,7 +172,7 @@ func (pt *part) expect(ctx context.Context, word string) (string, error) {
 			}
 		case <-ctx.Done():
 			if ctx.Err() == context.Canceled {
-				return "", errInterrupted
+				return "", scan.ErrInterrupted
 			}
 			return "", fmt.Errorf("a part of the demo (pid %d) did not say %q in %s: %s", pt.cmd.Process.Pid, word, demoStepLimit, last)
 		}

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/diag"
-	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -51,15 +47,15 @@ func (p *program) leakscan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.selectPIDs(c); err != nil {
+	if err := selectPIDs(s, c); err != nil {
 		return err
 	}
-	result, err := s.run(c.Context)
+	result, err := s.Run(c.Context)
 	if err != nil {
 		return err
 	}
 	if out.format == "wide" {
-		s.firstLooks(result)
+		s.FirstLooks(result)
 	}
 	if err := p.write(out, report.Leakscan(result)); err != nil {
 		return err
@@ -79,12 +75,12 @@ func statusOf(r *diag.Result) int {
 	return statusOK
 }
 
-func (p *program) newScan(c *cli.Context) (*scan, error) {
+func (p *program) newScan(c *cli.Context) (*scan.Scan, error) {
 	src, err := p.source(c)
 	if err != nil {
 		return nil, err
 	}
-	if src.from != "" && !c.IsSet("proc-root") {
+	if src.From != "" && !c.IsSet("proc-root") {
 		return nil, hint(usage("leakscan --from needs --proc-root"),
 			"inode numbers join a dump to the processes of the same host and moment alone: --proc-root names a copy of that host's /proc")
 	}
@@ -96,7 +92,7 @@ func (p *program) newScan(c *cli.Context) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scan{src: src, thresholds: t, rules: rules}, nil
+	return &scan.Scan{Source: src, Thresholds: t, Rules: rules}, nil
 }
 
 func thresholds(c *cli.Context) (diag.Thresholds, error) {
@@ -131,15 +127,15 @@ func chooseRules(only, skip []string) ([]*diag.Rule, error) {
 }
 
 // selectPIDs takes the processes from the arguments, --name and --port together.
-func (s *scan) selectPIDs(c *cli.Context) error {
+func selectPIDs(s *scan.Scan, c *cli.Context) error {
 	for _, arg := range c.Args().Slice() {
 		pid, err := strconv.Atoi(arg)
 		if err != nil || pid < 1 || arg[0] == '+' {
 			return hint(usage("%q is no process id", arg), "leakscan takes numbers; --name %s finds processes by name", arg)
 		}
-		s.pids = append(s.pids, pid)
+		s.PIDs = append(s.PIDs, pid)
 	}
-	explicit := len(s.pids)
+	explicit := len(s.PIDs)
 	port, err := parsePort(c)
 	if err != nil {
 		return err
@@ -149,92 +145,17 @@ func (s *scan) selectPIDs(c *cli.Context) error {
 		return hint(usage("leakscan needs a process"), "give a PID, --name NAME or --port PORT; `sockleak tcpstat` counts the whole host")
 	}
 	if len(names) > 0 {
-		if err := s.byName(names); err != nil {
+		if err := s.ByName(names); err != nil {
 			return err
 		}
 	}
 	if port != 0 {
-		if err := s.byPort(c.Context, port); err != nil {
+		if err := s.ByPort(c.Context, port); err != nil {
 			return err
 		}
 	}
-	s.selected = explicit == 0
-	slices.Sort(s.pids)
-	s.pids = slices.Compact(s.pids)
+	s.Selected = explicit == 0
+	slices.Sort(s.PIDs)
+	s.PIDs = slices.Compact(s.PIDs)
 	return nil
-}
-
-// byName finds processes by what they call themselves and by their executable's name.
-func (s *scan) byName(names []string) error {
-	pids, err := s.src.fs.PIDs()
-	if err != nil {
-		return err
-	}
-	before := len(s.pids)
-	for _, pid := range pids {
-		comm, exe := s.src.fs.Names(pid)
-		if pid != os.Getpid() && (contains(names, comm) || exe != "" && contains(names, filepath.Base(exe))) {
-			s.pids = append(s.pids, pid)
-		}
-	}
-	if len(s.pids) == before {
-		return hint(usage("no process is named %q", join(names)), "the name is compared whole with the command (ps -o comm) and the executable's file name")
-	}
-	return nil
-}
-
-// byPort finds the processes that hold a socket on a local port of this network namespace.
-func (s *scan) byPort(ctx context.Context, port uint16) error {
-	list, err := s.src.open("", 0)
-	if err != nil {
-		return err
-	}
-	defer list.close()
-	inodes := map[uint64]bool{}
-	var cut error // the list ended early
-	for sock, err := range list.dump(ctx, netlinkss.Request{Ports: []uint16{port}}) {
-		if gap, ok := incomplete(err); ok {
-			s.gaps, cut = append(s.gaps, gap), err
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if sock.Local.Port() == port && sock.Inode != 0 {
-			inodes[uint64(sock.Inode)] = true
-		}
-	}
-	pids, missing, denied := []int(nil), 0, 0
-	if len(inodes) > 0 {
-		if pids, missing, denied, err = s.src.fs.Holders(inodes); err != nil {
-			return err
-		}
-	}
-	s.pids = append(s.pids, pids...)
-	switch {
-	case missing > 0 && denied > 0:
-		s.gaps = append(s.gaps, diag.Gap{
-			What: fmt.Sprintf("sockets on port %d", port), Count: missing,
-			Why: fmt.Sprintf("the descriptors of %d processes may not be read, so their holder was not found: run as root", denied),
-		})
-		if len(pids) == 0 {
-			return hint(usage("the process on port %d may not be seen", port), "run as root: the descriptors of %d processes could not be read", denied)
-		}
-	case len(pids) == 0 && cut != nil:
-		return cut
-	case len(pids) == 0:
-		return hint(usage("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; give a PID for another", port)
-	}
-	return nil
-}
-
-// firstLooks notes the /proc dates of the descriptors behind the findings, which the wide table shows.
-func (s *scan) firstLooks(r *diag.Result) {
-	for _, f := range r.Findings {
-		for i := range f.Samples {
-			if at, err := s.src.fs.FirstLookedAt(f.Proc.Process, f.Samples[i].FD); err == nil {
-				f.Samples[i].FirstLooked = at
-			}
-		}
-	}
 }

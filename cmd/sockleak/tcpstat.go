@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -49,62 +46,11 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stat, err := src.stat(c.Context, tally)
+	stat, err := src.Stat(c.Context, tally)
 	if err != nil {
 		return err
 	}
 	return p.write(out, report.Tcpstat(stat))
-}
-
-// stat counts the sockets of the reader's namespace, or of a recorded dump.
-func (s *source) stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error) {
-	start := time.Now()
-	stat := &diag.Stat{Tally: tally}
-	stat.Snapshot.At = start
-	list, err := s.open("", 0)
-	if err != nil {
-		return nil, err
-	}
-	defer list.close()
-	stat.Source, stat.Snapshot.Gaps = list.name, list.gaps
-	if s.from == "" {
-		stat.Snapshot.Host = s.fs.Host()
-		if st, err := s.fs.Sockstat(0); err == nil {
-			stat.Sockstat = &st
-		} else {
-			stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{What: "sockstat", Why: err.Error(), Minor: true})
-		}
-	}
-	tally.Filter.Uptime = stat.Snapshot.Host.Uptime
-	req := netlinkss.Request{States: tally.Filter.States, Attrs: netlinkss.AttrInfo}
-	if tally.Filter.Port != 0 {
-		req.Ports = []uint16{tally.Filter.Port}
-	}
-	for sock, err := range list.dump(ctx, req) {
-		if err != nil {
-			if gap, ok := incomplete(err); ok {
-				stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gap)
-				break
-			}
-			return nil, err
-		}
-		tally.Add(sock)
-	}
-	if n := tally.NoClocks; n > 0 && len(list.gaps) == 0 {
-		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
-			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
-		})
-	}
-	stat.Took = time.Since(start)
-	return stat, nil
-}
-
-// incomplete turns the end of a list that is not whole into a gap: what came before it stands.
-func incomplete(err error) (diag.Gap, bool) {
-	if errors.Is(err, netlinkss.ErrInterrupted) || errors.Is(err, netlinkss.ErrTruncated) {
-		return diag.Gap{What: "sockets", Why: err.Error()}, true
-	}
-	return diag.Gap{}, false
 }
 
 func tallyFlags(c *cli.Context) (*diag.Tally, error) {

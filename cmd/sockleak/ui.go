@@ -5,7 +5,6 @@ package main
 // something to do; progress before, unless -q; details with -v.
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	hints "github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -28,9 +28,8 @@ func (u *ui) say(kind, s string) {
 
 func (u *ui) error(err error) {
 	u.say("error: ", err.Error())
-	var h *hinted
-	if errors.As(err, &h) && h.hint != "" {
-		u.say("hint: ", h.hint)
+	if h := hints.Of(err); h != "" {
+		u.say("hint: ", h)
 	}
 }
 

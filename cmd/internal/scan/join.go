@@ -1,4 +1,4 @@
-package main
+package scan
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 )
 
 // join lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
-func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs []*procfd.Process) (*diag.Join, error) {
+func (s *Scan) join(ctx context.Context, space *diag.Space, list *Sockets, procs []*procfd.Process) (*diag.Join, error) {
 	probe := *procs[0] // the walk writes to the process itself
 	f := feed{space: space, list: list, walked: make(chan walked, 1)}
 	idle := make(chan struct{})
@@ -40,7 +40,7 @@ func (s *scan) join(ctx context.Context, space *diag.Space, list *sockets, procs
 		return nil, err
 	}
 	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
-		s.src.ui.detail("the ports did not cover the process: reading every socket")
+		s.Source.Detail("the ports did not cover the process: reading every socket")
 		rest := netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())
 		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
 	}
@@ -58,11 +58,11 @@ type walked struct {
 
 // walk reads the descriptors of processes. One that was selected and has ended since is left out. Of space it
 // touches the processes alone, as the join does.
-func (s *scan) walk(space *diag.Space, procs []*procfd.Process, idle <-chan struct{}) walked {
+func (s *Scan) walk(space *diag.Space, procs []*procfd.Process, idle <-chan struct{}) walked {
 	var there []*procfd.Process
 	for _, p := range procs {
-		err := s.src.fs.ReadDescriptors(p, idle)
-		if errors.Is(err, procfd.ErrGone) && s.selected {
+		err := s.Source.FS.ReadDescriptors(p, idle)
+		if errors.Is(err, procfd.ErrGone) && s.Selected {
 			continue
 		}
 		if err != nil {
@@ -77,7 +77,7 @@ func (s *scan) walk(space *diag.Space, procs []*procfd.Process, idle <-chan stru
 // process could hold waits. That is bounded by how long the walk takes.
 type feed struct {
 	space   *diag.Space
-	list    *sockets
+	list    *Sockets
 	walked  chan walked
 	join    *diag.Join // nil until the walk is over
 	err     error
@@ -86,14 +86,14 @@ type feed struct {
 
 // dump feeds one list of sockets. A list that ends early is a gap and not an error.
 func (f *feed) dump(ctx context.Context, r netlinkss.Request) error {
-	for sock, err := range f.list.dump(ctx, r) {
+	for sock, err := range f.list.Dump(ctx, r) {
 		if err != nil {
-			if gap, ok := incomplete(err); ok {
+			if gap, ok := Incomplete(err); ok {
 				f.space.Gaps = append(f.space.Gaps, gap)
 				return nil
 			}
 			if errors.Is(err, context.Canceled) {
-				return errInterrupted
+				return ErrInterrupted
 			}
 			return err
 		}
@@ -164,27 +164,27 @@ const (
 // on, those of the services that a client is connected to. A dump that the kernel filters by them costs a fifth for
 // each socket of others. They are told from a few descriptors; what has another port is not lost, it is looked up
 // one by one. None: list everything, because there is not much more, or because it may not be told.
-func (s *scan) ports(space *diag.Space, list *sockets, p *procfd.Process) []uint16 {
-	if list.conn == nil {
+func (s *Scan) ports(space *diag.Space, list *Sockets, p *procfd.Process) []uint16 {
+	if list.Conn == nil {
 		return nil
 	}
-	open := s.src.fs.CountDescriptors(p.PID)
-	stat, err := s.src.fs.Sockstat(p.PID)
+	open := s.Source.FS.CountDescriptors(p.PID)
+	stat, err := s.Source.FS.Sockstat(p.PID)
 	all := max(stat.InUse, 0) + max(stat.InUse6, 0) + max(stat.TW, 0)
 	if err != nil || open == 0 || stat.TW < 0 || all < filterFrom || all < filterShare*open {
 		return nil
 	}
 	ports := s.samplePorts(p, open)
 	if len(ports) > 0 {
-		s.src.ui.detail("asking the kernel for sockets on ports %v only: process %d has up to %d of %d", ports, p.PID, open, all)
+		s.Source.Detail("asking the kernel for sockets on ports %v only: process %d has up to %d of %d", ports, p.PID, open, all)
 		space.TimeWait, space.TimeWaitSource = stat.TW, "/proc/net/sockstat"
 	}
 	return ports
 }
 
 // samplePorts looks at descriptors all over the table.
-func (s *scan) samplePorts(p *procfd.Process, open int) []uint16 {
-	asker, err := s.src.fs.Ask(p)
+func (s *Scan) samplePorts(p *procfd.Process, open int) []uint16 {
+	asker, err := s.Source.FS.Ask(p)
 	if err != nil {
 		return nil
 	}
@@ -192,7 +192,7 @@ func (s *scan) samplePorts(p *procfd.Process, open int) []uint16 {
 	var seen [][2]uint16
 	step := max(open/samples, 1)
 	for fd := step / 2; fd < open && len(seen) < samples; fd += step {
-		inode, ok := s.src.fs.SocketInode(p, fd)
+		inode, ok := s.Source.FS.SocketInode(p, fd)
 		if !ok {
 			continue
 		}

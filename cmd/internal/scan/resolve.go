@@ -1,4 +1,4 @@
-package main
+package scan
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 
 // resolver finds out what the descriptors are that the dump did not show.
 type resolver struct {
-	scan *scan
-	list *sockets
+	scan *Scan
+	list *Sockets
 	join *diag.Join
 
 	kernel string // release
@@ -31,8 +31,8 @@ func (r *resolver) run(ctx context.Context) {
 	if len(unlisted) == 0 {
 		return
 	}
-	if r.list.conn != nil {
-		r.netns, _ = r.list.conn.NetnsCookie()
+	if r.list.Conn != nil {
+		r.netns, _ = r.list.Conn.NetnsCookie()
 	}
 	for i := 0; i < len(unlisted); {
 		end := i
@@ -46,7 +46,7 @@ func (r *resolver) run(ctx context.Context) {
 
 // process resolves the descriptors of one process.
 func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Unlisted) {
-	fs := r.scan.src.fs
+	fs := r.scan.Source.FS
 	var asker *procfd.Asker
 	var askErr, protoErr error
 	unread, unasked := 0, 0
@@ -168,8 +168,8 @@ func socketOf(a *procfd.Answer) *netlinkss.Socket {
 // alive takes a socket that the dump passed over, and that an exact look-up finds. Of a listener its own answer
 // will do; another socket does not tell its timer and queues, on which verdicts rest, so it is a gap.
 func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer, sock *netlinkss.Socket) {
-	if r.list.conn != nil && a.Peer.IsValid() {
-		found, err := r.list.conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, sock.Family, a.Local, a.Peer, 0, a.Cookie)
+	if r.list.Conn != nil && a.Peer.IsValid() {
+		found, err := r.list.Conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, sock.Family, a.Local, a.Peer, 0, a.Cookie)
 		if err == nil && uint64(found.Inode) == a.Inode {
 			r.join.Found(found)
 			return
@@ -180,7 +180,7 @@ func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer,
 		return
 	}
 	// Under churn, most of these were closed between the question and the look-up.
-	if inode, ok := r.scan.src.fs.SocketInode(u.Proc.Process, u.FD); ok && inode == u.Inode {
+	if inode, ok := r.scan.Source.FS.SocketInode(u.Proc.Process, u.FD); ok && inode == u.Inode {
 		r.missed++
 	}
 }
@@ -191,14 +191,14 @@ func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer,
 func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) (bound, known bool) {
 	if r.bound == nil {
 		r.bound = map[uint64]bool{}
-		r.boundKnown = r.list.conn != nil && listsBound(r.kernel) && r.readBound(ctx)
+		r.boundKnown = r.list.Conn != nil && listsBound(r.kernel) && r.readBound(ctx)
 	}
 	return r.bound[u.Inode], r.boundKnown
 }
 
 // readBound reports whether the whole table could be read.
 func (r *resolver) readBound(ctx context.Context) bool {
-	for s, err := range r.list.conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
+	for s, err := range r.list.Conn.Dump(ctx, netlinkss.Request{States: netlinkss.BoundInactive.Mask()}) {
 		if err != nil {
 			return false
 		}

@@ -1,61 +1,67 @@
-package main
+// Package scan looks at processes and their sockets, and has the rules judge them.
+package scan
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// scan looks at processes, a second time if that would settle something, and judges what it saw.
-type scan struct {
-	src        *source
-	pids       []int
-	selected   bool // the pids were found by name or port: one that has ended since is no error
-	thresholds diag.Thresholds
-	rules      []*diag.Rule
-	gaps       []diag.Gap // of finding the pids
+// Scan is a diagnosis of processes: a look, a second one if that would settle something, and the judgement.
+type Scan struct {
+	Source     *Source
+	PIDs       []int
+	Selected   bool // the PIDs were found by name or port: one that has ended since is no error
+	Thresholds diag.Thresholds
+	Rules      []*diag.Rule
+	Gaps       []diag.Gap // of finding the PIDs
 }
 
-func (s *scan) run(ctx context.Context) (*diag.Result, error) {
+// Run looks and judges.
+func (s *Scan) Run(ctx context.Context) (*diag.Result, error) {
 	start := time.Now()
 	history := &diag.History{}
 	if err := s.lookAgain(ctx, history); err != nil {
 		return nil, err
 	}
-	if wait := s.thresholds.Wait(); wait > 0 && s.src.from == "" && diag.Unsettled(history, s.thresholds) {
-		s.src.ui.detail("looking a second time in %s: one look cannot prove all that it saw", wait)
-		if err := sleep(ctx, wait); err != nil {
+	if wait := s.Thresholds.Wait(); wait > 0 && s.Source.From == "" && diag.Unsettled(history, s.Thresholds) {
+		s.Source.Detail("looking a second time in %s: one look cannot prove all that it saw", wait)
+		if err := Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
 		if err := s.lookAgain(ctx, history); err != nil {
 			return nil, err
 		}
 	}
-	result := diag.Check(history, s.thresholds, s.rules)
+	result := diag.Check(history, s.Thresholds, s.Rules)
 	result.Took = time.Since(start)
 	return result, nil
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits for d, or until the context is cancelled.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return errInterrupted
+		return ErrInterrupted
 	}
 }
 
-var errInterrupted = errors.New("interrupted")
+// ErrInterrupted: the context was cancelled.
+var ErrInterrupted = errors.New("interrupted")
 
 // lookAgain adds one look to the history.
-func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
-	snap := &diag.Snapshot{Began: time.Now(), Host: s.src.fs.Host(), Gaps: s.gaps}
+func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
+	snap := &diag.Snapshot{Began: time.Now(), Host: s.Source.FS.Host(), Gaps: s.Gaps}
 	byNetns, order, err := s.processes()
 	if err != nil {
 		return err
@@ -73,18 +79,18 @@ func (s *scan) lookAgain(ctx context.Context, h *diag.History) error {
 }
 
 // processes identifies the processes, by the inode of their network namespace.
-func (s *scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
+func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
-	for _, pid := range s.pids {
-		p, err := s.src.fs.Identify(pid)
-		if errors.Is(err, procfd.ErrGone) && s.selected {
+	for _, pid := range s.PIDs {
+		p, err := s.Source.FS.Identify(pid)
+		if errors.Is(err, procfd.ErrGone) && s.Selected {
 			continue
 		}
 		if err != nil {
 			return nil, nil, goneHint(err)
 		}
 		if p.TGID != 0 && p.TGID != pid {
-			return nil, nil, hint(usage("%d is a thread and no process", pid), "its process is %d", p.TGID)
+			return nil, nil, hint.Add(fmt.Errorf("%d is a thread and no process", pid), "its process is %d", p.TGID)
 		}
 		if _, ok := byNetns[p.Netns]; !ok {
 			order = append(order, p.Netns)
@@ -96,16 +102,16 @@ func (s *scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 
 func goneHint(err error) error {
 	if errors.Is(err, procfd.ErrGone) {
-		return hint(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
+		return hint.Add(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
 	}
 	return err
 }
 
 // space reads one network namespace and joins its sockets to the processes.
-func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
-	fs := s.src.fs
+func (s *Scan) space(ctx context.Context, host procfd.Host, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
+	fs := s.Source.FS
 	path := "" // of the namespace, for entering it
-	if own := fs.Netns(); netns != 0 && netns != own && s.src.from == "" {
+	if own := fs.Netns(); netns != 0 && netns != own && s.Source.From == "" {
 		path = fs.NetnsPath(procs[0])
 	}
 	space := &diag.Space{Netns: netns}
@@ -114,12 +120,12 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 		space.Sysctls = fs.NetSysctls()
 		return nil
 	})
-	list, err := s.src.open(path, procs[0].PID)
+	list, err := s.Source.Open(path, procs[0].PID)
 	if err != nil {
 		return nil, err
 	}
-	defer list.close()
-	space.Gaps = append(space.Gaps, list.gaps...)
+	defer list.Close()
+	space.Gaps = append(space.Gaps, list.Gaps...)
 	join, err := s.join(ctx, space, list, procs)
 	if err != nil {
 		return nil, err
@@ -133,11 +139,11 @@ func (s *scan) space(ctx context.Context, host procfd.Host, netns uint64, procs 
 }
 
 // mptcp asks for the state of MPTCP connections, if there are any.
-func (s *scan) mptcp(ctx context.Context, space *diag.Space, list *sockets, join *diag.Join) {
-	if list.conn == nil || !join.HasMPTCP() {
+func (s *Scan) mptcp(ctx context.Context, space *diag.Space, list *Sockets, join *diag.Join) {
+	if list.Conn == nil || !join.HasMPTCP() {
 		return
 	}
-	for sock, err := range list.dump(ctx, netlinkss.Request{Protocol: netlinkss.ProtocolMPTCP}) {
+	for sock, err := range list.Dump(ctx, netlinkss.Request{Protocol: netlinkss.ProtocolMPTCP}) {
 		if err != nil {
 			space.Gaps = append(space.Gaps, diag.Gap{What: "MPTCP connections that the peer has closed", Why: err.Error()})
 			return
@@ -148,8 +154,8 @@ func (s *scan) mptcp(ctx context.Context, space *diag.Space, list *sockets, join
 
 // withoutInfo names the sockets that a file has without TCP_INFO: nothing can be proved of them. /proc/net/tcp has a
 // gap of its own.
-func (s *scan) withoutInfo(space *diag.Space) {
-	if s.src.from == "" {
+func (s *Scan) withoutInfo(space *diag.Space) {
+	if s.Source.From == "" {
 		return
 	}
 	for _, p := range space.Procs {
@@ -173,8 +179,8 @@ func (s *scan) withoutInfo(space *diag.Space) {
 
 // askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
 // Those that cannot be asked stay unknown, and the rule says so.
-func (s *scan) askMasked(space *diag.Space, uptime time.Duration) {
-	threshold, _ := s.thresholds.IdleIn(space)
+func (s *Scan) askMasked(space *diag.Space, uptime time.Duration) {
+	threshold, _ := s.Thresholds.IdleIn(space)
 	for _, p := range space.Procs {
 		var asker *procfd.Asker
 		for i := range p.Held {
@@ -184,7 +190,7 @@ func (s *scan) askMasked(space *diag.Space, uptime time.Duration) {
 			}
 			if asker == nil {
 				var err error
-				if asker, err = s.src.fs.Ask(p.Process); err != nil {
+				if asker, err = s.Source.FS.Ask(p.Process); err != nil {
 					break
 				}
 			}

@@ -1,0 +1,89 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sockleak/sockleak/cmd/internal/hint"
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// ByName finds processes by what they call themselves and by their executable's name.
+func (s *Scan) ByName(names []string) error {
+	pids, err := s.Source.FS.PIDs()
+	if err != nil {
+		return err
+	}
+	before := len(s.PIDs)
+	for _, pid := range pids {
+		comm, exe := s.Source.FS.Names(pid)
+		if pid != os.Getpid() && (slices.Contains(names, comm) || exe != "" && slices.Contains(names, filepath.Base(exe))) {
+			s.PIDs = append(s.PIDs, pid)
+		}
+	}
+	if len(s.PIDs) == before {
+		return hint.Add(fmt.Errorf("no process is named %q", strings.Join(names, ", ")), "the name is compared whole with the command (ps -o comm) and the executable's file name")
+	}
+	return nil
+}
+
+// ByPort finds the processes that hold a socket on a local port of this network namespace.
+func (s *Scan) ByPort(ctx context.Context, port uint16) error {
+	list, err := s.Source.Open("", 0)
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	inodes := map[uint64]bool{}
+	var cut error // the list ended early
+	for sock, err := range list.Dump(ctx, netlinkss.Request{Ports: []uint16{port}}) {
+		if gap, ok := Incomplete(err); ok {
+			s.Gaps, cut = append(s.Gaps, gap), err
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if sock.Local.Port() == port && sock.Inode != 0 {
+			inodes[uint64(sock.Inode)] = true
+		}
+	}
+	pids, missing, denied := []int(nil), 0, 0
+	if len(inodes) > 0 {
+		if pids, missing, denied, err = s.Source.FS.Holders(inodes); err != nil {
+			return err
+		}
+	}
+	s.PIDs = append(s.PIDs, pids...)
+	switch {
+	case missing > 0 && denied > 0:
+		s.Gaps = append(s.Gaps, diag.Gap{
+			What: fmt.Sprintf("sockets on port %d", port), Count: missing,
+			Why: fmt.Sprintf("the descriptors of %d processes may not be read, so their holder was not found: run as root", denied),
+		})
+		if len(pids) == 0 {
+			return hint.Add(fmt.Errorf("the process on port %d may not be seen", port), "run as root: the descriptors of %d processes could not be read", denied)
+		}
+	case len(pids) == 0 && cut != nil:
+		return cut
+	case len(pids) == 0:
+		return hint.Add(fmt.Errorf("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; give a PID for another", port)
+	}
+	return nil
+}
+
+// FirstLooks notes the /proc dates of the descriptors behind the findings, which the wide table shows.
+func (s *Scan) FirstLooks(r *diag.Result) {
+	for _, f := range r.Findings {
+		for i := range f.Samples {
+			if at, err := s.Source.FS.FirstLookedAt(f.Proc.Process, f.Samples[i].FD); err == nil {
+				f.Samples[i].FirstLooked = at
+			}
+		}
+	}
+}

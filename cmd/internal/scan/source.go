@@ -1,0 +1,182 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/sockleak/sockleak/cmd/internal/hint"
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// Source opens lists of sockets.
+type Source struct {
+	Kind string // auto, diag, proc
+	From string // a recorded dump, "" for the kernel
+	FS   *procfd.FS
+	// Detail takes what is told with -v.
+	Detail func(format string, args ...any)
+}
+
+// Sockets is an open list of one network namespace's sockets.
+type Sockets struct {
+	Name string
+	// Dump lists what the request asks for. A source that cannot filter lists more.
+	Dump func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error]
+	Conn *netlinkss.Conn // nil but for sock_diag
+	Gaps []diag.Gap
+}
+
+// Close closes the list.
+func (s *Sockets) Close() {
+	if s.Conn != nil {
+		s.Conn.Close()
+	}
+}
+
+// Open opens the sockets of the namespace in the file netns ("" for the reader's own), which pid lives
+// in (0 for the reader).
+func (s *Source) Open(netns string, pid int) (*Sockets, error) {
+	switch {
+	case s.From != "":
+		return s.openFile(), nil
+	case s.Kind == "proc":
+		return s.openProc(pid, "not asked, because of --source proc")
+	}
+	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: netns})
+	if err == nil {
+		s.Detail("sockets from sock_diag of %s", netnsName(netns))
+		return &Sockets{Name: "sock_diag", Conn: conn, Dump: conn.Dump}, nil
+	}
+	if s.Kind == "diag" {
+		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")
+	}
+	return s.openProc(pid, err.Error())
+}
+
+func netnsName(path string) string {
+	if path == "" {
+		return "this network namespace"
+	}
+	return path
+}
+
+// FromHint says what is wanted of a recorded dump.
+const FromHint = "--from takes a dump that `ss -tani -D FILE` wrote"
+
+// readCounter counts what is read.
+type readCounter struct {
+	io.Reader
+	n int64
+}
+
+func (r *readCounter) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.n += int64(n)
+	return n, err
+}
+
+// openFile reads a recorded dump, anew for each request. It does not filter by state: to a dump,
+// BOUND-INACTIVE is UNCONN.
+func (s *Source) openFile() *Sockets {
+	dump := func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) {
+			f, err := os.Open(s.From)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			defer f.Close()
+			in := readCounter{Reader: f}
+			for sock, err := range netlinkss.Replay(&in) {
+				if err != nil {
+					yield(nil, hint.Add(fmt.Errorf("%s: %w", s.From, err), FromHint))
+					return
+				}
+				if !yield(sock, nil) {
+					return
+				}
+			}
+			if in.n == 0 { // a dump of no sockets has its NLMSG_DONE
+				yield(nil, hint.Add(fmt.Errorf("%s: no dump: the file is empty", s.From), FromHint))
+			}
+		}
+	}
+	return &Sockets{Name: s.From, Dump: dump}
+}
+
+// openProc reads /proc/net/tcp and tcp6, and says what that lacks and why.
+func (s *Source) openProc(pid int, why string) (*Sockets, error) {
+	files := []struct {
+		family netlinkss.Family
+		path   string
+	}{{netlinkss.Inet, s.FS.NetPath(pid, "tcp")}, {netlinkss.Inet6, s.FS.NetPath(pid, "tcp6")}}
+	f, err := os.Open(files[0].path)
+	if err != nil {
+		return nil, fmt.Errorf("sock_diag: %s; and %w", why, err)
+	}
+	f.Close()
+	s.Detail("sockets from %s", files[0].path)
+	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) {
+			left := s.mostRows(pid)
+			for _, file := range files {
+				more := procFile(file.path, file.family, r, func(sock *netlinkss.Socket, err error) bool {
+					if left--; left < 0 && err == nil {
+						yield(nil, fmt.Errorf("%s: %w: it grows as fast as it is read", file.path, netlinkss.ErrInterrupted))
+						return false
+					}
+					return yield(sock, err)
+				})
+				if !more {
+					return
+				}
+			}
+		}
+	}
+	return &Sockets{Name: "/proc/net/tcp", Dump: dump, Gaps: []diag.Gap{{
+		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
+	}}}, nil
+}
+
+// mostRows bounds a read of /proc/net/tcp: the kernel finds its place again by counting, so while sockets come and go faster
+// than they are read, the end moves away.
+func (s *Source) mostRows(pid int) int {
+	const enough = 100_000
+	st, err := s.FS.Sockstat(pid)
+	if err != nil {
+		return 100 * enough
+	}
+	return enough + 2*(max(st.InUse, 0)+max(st.InUse6, 0)+max(st.TW, 0)+max(st.Orphan, 0))
+}
+
+// procFile yields one file, and reports whether to go on. A kernel without IPv6 has no tcp6.
+func procFile(path string, family netlinkss.Family, r netlinkss.Request, yield func(*netlinkss.Socket, error) bool) bool {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) && family == netlinkss.Inet6 {
+		return true
+	}
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer f.Close()
+	for sock, err := range netlinkss.ReadProcNet(f, family) {
+		if err != nil {
+			yield(nil, err)
+			return false
+		}
+		if r.States != 0 && !r.States.Has(sock.State) {
+			continue
+		}
+		if !yield(sock, nil) {
+			return false
+		}
+	}
+	return true
+}
