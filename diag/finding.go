@@ -52,6 +52,7 @@ type Evidence struct {
 type Sample struct {
 	FD        int
 	FDs       []int // all of them when there are several
+	Task      int   // thread in whose own table FD is; 0: in the process's
 	Local     netip.AddrPort
 	Peer      netip.AddrPort
 	State     string
@@ -66,7 +67,6 @@ type Sample struct {
 	Cookie    uint64
 	Inode     uint64
 	PID       int // of the holder; it is the finding's process but for what a descendant has inherited
-	Task      int
 	Others    []Holder
 	End       *EndSample
 	Watch     procfd.Watch
@@ -83,13 +83,18 @@ type EndSample struct {
 	Holders      []Holder // empty: nobody
 }
 
+// SocketFD is the descriptor, as procfd asks after it.
+func (s *Sample) SocketFD() procfd.SocketFD {
+	return procfd.SocketFD{FD: s.FD, Inode: s.Inode, Task: s.Task}
+}
+
 func sampleOf(h *HeldSocket, uptime time.Duration) Sample {
 	s := Sample{
-		FD: h.FD(), Local: h.Local, Peer: h.Peer, State: h.State.String(), Timer: h.Timer.String(),
+		FD: h.FD(), Task: h.Task, Local: h.Local, Peer: h.Peer, State: h.State.String(), Timer: h.Timer.String(),
 		Expires: h.Expires, Keepalive: h.Keepalive.String(), RecvQ: h.RecvQ, SendQ: h.SendQ,
 		Idle: Idle(h.Socket, uptime), Age: Age(h.Socket, uptime), Held: Held(h.Socket, uptime),
 		Cookie: h.Cookie, Inode: uint64(h.Inode),
-		Task: h.Task, Others: h.Others, Watch: h.Watch, Options: h.Options,
+		Others: h.Others, Watch: h.Watch, Options: h.Options,
 	}
 	if len(h.FDs) > 1 {
 		s.FDs = h.FDs
@@ -105,7 +110,7 @@ const DarkState = "closed"
 
 func darkSample(d *DarkSocket) Sample {
 	return Sample{
-		FD: d.FD, Local: d.Local, Peer: d.Peer, State: DarkState, Timer: "off",
+		FD: d.FD, Task: d.Task, Local: d.Local, Peer: d.Peer, State: DarkState, Timer: "off",
 		Keepalive: KeepaliveUnknown.String(), Cookie: d.Cookie, Inode: d.Inode,
 	}
 }

@@ -136,22 +136,22 @@ func (j *Join) add(s *netlinkss.Socket, reused bool) {
 	var last owned
 	for i, o := range w.owners {
 		p := j.procs[o.proc]
-		fd, task := p.Sockets[o.socket].FD, p.Sockets[o.socket].Task
-		switch now := (owned{o.proc, task}); {
+		fd := p.Sockets[o.socket]
+		switch now := (owned{o.proc, fd.Task}); {
 		case i == 0 || now.proc != last.proc:
 			held, last = &p.Held[o.socket], now
-			held.Socket, held.Task, held.Keepalive, held.Direction = s, task, KeepaliveOf(s), DirectionOf(s)
+			held.Socket, held.Task, held.Keepalive, held.Direction = s, fd.Task, KeepaliveOf(s), DirectionOf(s)
 		case now != last:
 			continue // a copy in a thread's own table: see shareHolders
 		}
 		if len(held.FDs) == 0 {
 			// Nearly every socket has one: a piece of one block.
-			j.fds = append(j.fds, fd)
+			j.fds = append(j.fds, fd.FD)
 			n := len(j.fds)
 			held.FDs = j.fds[n-1 : n : n]
 			continue
 		}
-		held.FDs = append(held.FDs, fd)
+		held.FDs = append(held.FDs, fd.FD)
 	}
 }
 
@@ -184,7 +184,7 @@ func (j *Join) Unlisted() []Unlisted {
 
 // Dark records a descriptor on a TCP socket that is listed nowhere.
 func (j *Join) Dark(u Unlisted, d DarkSocket) {
-	d.FD, d.Inode = u.FD, u.Inode
+	d.FD, d.Task, d.Inode = u.FD, u.Task, u.Inode
 	switch {
 	case d.Alive == Dead && d.Info.SegsIn > 0:
 		d.Direction = directionOfCounters(&d.Info)
@@ -209,7 +209,7 @@ func (j *Join) Unread(p *Proc, what string, count int, why string) {
 func (j *Join) Space() *Space {
 	for _, p := range j.procs {
 		p.Held = j.compact(p.Held)
-		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return a.FD - b.FD })
+		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return cmp.Or(a.Task-b.Task, a.FD-b.FD) })
 		settleDirections(p)
 		if p.Foreign > 0 {
 			p.Gaps = append(p.Gaps, Gap{

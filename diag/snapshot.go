@@ -152,8 +152,13 @@ func (h *HeldSocket) Ask(on bool) {
 	}
 }
 
-// FD is the lowest descriptor.
+// FD is the first descriptor: the lowest in the table of the process, or of the first thread with one of its own.
 func (h *HeldSocket) FD() int { return h.FDs[0] }
+
+// SocketFD is the first descriptor, as procfd asks after it.
+func (h *HeldSocket) SocketFD() procfd.SocketFD {
+	return procfd.SocketFD{FD: h.FD(), Inode: uint64(h.Inode), Task: h.Task}
+}
 
 // Alive is what has become of a socket that the kernel does not list.
 type Alive uint8
@@ -168,6 +173,7 @@ const (
 // DarkSocket is a descriptor on a TCP socket that the kernel lists nowhere.
 type DarkSocket struct {
 	FD     int
+	Task   int // as in [HeldSocket]
 	Inode  uint64
 	Cookie uint64 // 0 when it could not be asked
 	Alive  Alive

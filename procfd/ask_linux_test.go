@@ -194,7 +194,7 @@ func TestKernelAskMPTCPFallback(t *testing.T) {
 	ipv4.connect(client, listener.port())
 	server := listener.accept()
 	wantState(t, server, ipv4, established, client.addr())
-	name, err := liveFS(t).Protocol(live(t, os.Getpid()), server.fd)
+	name, err := liveFS(t).Protocol(live(t, os.Getpid()), SocketFD{FD: server.fd})
 	if err != nil || name != "MPTCP" {
 		t.Errorf("named %q, %v", name, err)
 	}

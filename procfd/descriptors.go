@@ -18,7 +18,7 @@ func (f *FS) descriptors(p *Process, idle <-chan struct{}) error {
 		err = f.threadFDs(p, err)
 	}
 	if err == nil {
-		f.privateTables(p)
+		f.ownTables(p)
 	}
 	if err == nil || !isDenied(err) {
 		return err
@@ -43,6 +43,9 @@ func (f *FS) leaderExited(p *Process) bool {
 
 func isDenied(err error) bool { return errors.Is(err, fs.ErrPermission) }
 
+// isEnded: it was there when it was listed.
+func isEnded(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
+
 // countFDs takes the number of descriptors from the directory's size, which even those may read who
 // may not list it. -1 is not known.
 func (f *FS) countFDs(p *Process) int {
@@ -57,7 +60,7 @@ func (f *FS) countFDs(p *Process) int {
 // threadFDs reads the descriptors of a thread that lives. err is what kept the leader's from being read,
 // and stays when no thread's can be read either.
 func (f *FS) threadFDs(p *Process, err error) error {
-	for _, tid := range f.threads(p) {
+	for _, tid := range f.threads(p.PID) {
 		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd"), nil); err == nil && p.Open > 0 {
 			p.FDTask = tid
 			return nil
@@ -73,61 +76,132 @@ func (f *FS) threadFDs(p *Process, err error) error {
 	return err
 }
 
-// threads lists the threads of the process but its leader.
-func (f *FS) threads(p *Process) []int {
-	tasks, _ := os.ReadDir(f.Path(p.PID, "task"))
+// threads lists the threads of a process but its leader.
+func (f *FS) threads(pid int) []int {
+	tasks, _ := os.ReadDir(f.Path(pid, "task"))
 	var tids []int
 	for _, task := range tasks {
-		if tid, err := strconv.Atoi(task.Name()); err == nil && tid != p.PID {
+		if tid, err := strconv.Atoi(task.Name()); err == nil && tid != pid {
 			tids = append(tids, tid)
 		}
 	}
 	return tids
 }
 
-// privateTables names threads that have descriptors of their own (unshare(2) with CLONE_FILES), which are not read.
-func (f *FS) privateTables(p *Process) {
-	if p.Threads < 2 || f.root != liveRoot {
-		return // kcmp(2) knows the reader's own numbers alone
+// Bounds of what is read beside the table of the process: each thread can have one of its own.
+const (
+	mostThreads = 4096
+	mostOwnFDs  = 1 << 20
+)
+
+// ownTables reads the descriptors of threads that have a table of their own (unshare(2) with CLONE_FILES).
+func (f *FS) ownTables(p *Process) {
+	if p.Threads < 2 {
+		return
 	}
-	n := 0
-	for _, tid := range f.threads(p) {
-		if tid != p.FDTask && !sharesFDs(p.FDTask, tid) {
-			n++
+	tables, rest := f.tables(p.PID, p.FDTask)
+	if rest > 0 {
+		p.gap("descriptors of threads", rest, errors.New("these are too many threads to find out which have a descriptor table of their own"))
+	}
+	read, unread := 0, 0
+	var why error
+	for _, tid := range tables {
+		dir := f.Path(p.PID, "task", strconv.Itoa(tid), "fd")
+		if read+dirSize(dir) > mostOwnFDs {
+			unread, why = unread+1, errors.New("threads have too many descriptors in tables of their own")
+			continue
+		}
+		c, err := countTable(dir, nil)
+		read += c.open
+		p.addOwn(tid, &c)
+		if c.unread > 0 && err == nil {
+			err = c.why
+		}
+		if err != nil && !isEnded(err) {
+			unread, why = unread+1, err
 		}
 	}
-	if n > 0 {
-		p.gap("descriptors of threads", n, errors.New("these threads have a descriptor table of their own, which was not read"))
+	if unread > 0 {
+		p.gap("descriptors of threads", unread, why)
 	}
+}
+
+// addOwn takes the table of one thread.
+func (p *Process) addOwn(tid int, c *fdCount) {
+	for _, s := range c.sockets {
+		s.Task = tid
+		p.Sockets = append(p.Sockets, s)
+	}
+	for _, fd := range c.epolls {
+		p.ownEpolls = append(p.ownEpolls, taskFD{tid, fd})
+	}
+	for _, fd := range c.urings {
+		p.ownUrings = append(p.ownUrings, taskFD{tid, fd})
+	}
+}
+
+// tables finds the descriptor tables that a process has beside that of its thread main: one thread of each,
+// in the order of their numbers, and how many threads were too many to be compared. Where the kernel does not tell
+// there are none.
+func (f *FS) tables(pid, main int) (own []int, rest int) {
+	if f.root != liveRoot {
+		return nil, 0 // kcmp(2) knows the reader's own numbers alone
+	}
+	tids := f.threads(pid)
+	if len(tids) > mostThreads {
+		tids, rest = tids[:mostThreads], len(tids)-mostThreads
+	}
+	for _, tid := range tids {
+		if tid == main || compareFDs(main, tid) == 0 {
+			continue
+		}
+		// In the kernel's order of tables, so that many of them are compared quickly.
+		if i, found := slices.BinarySearchFunc(own, tid, compareFDs); !found {
+			own = slices.Insert(own, i, tid)
+		}
+	}
+	slices.Sort(own)
+	return own, rest
 }
 
 // listFDs counts the descriptors in dir by kind and keeps the sockets.
 func (f *FS) listFDs(p *Process, dir string, idle <-chan struct{}) error {
+	c, err := countTable(dir, idle)
+	p.Open, p.ByKind, p.Sockets, p.Epolls, p.Urings = c.open, c.byKind, c.sockets, c.epolls, c.urings
+	p.PipePairs = pairs(c.pipes)
+	p.ownEpolls, p.ownUrings = nil, nil
+	if c.unread > 0 {
+		p.gap("descriptors", c.unread, c.why)
+	}
+	return err
+}
+
+// countTable walks over one descriptor table, in the order of the descriptors.
+func countTable(dir string, idle <-chan struct{}) (sum fdCount, err error) {
 	var counts []*fdCount
-	err := walkMany(dir, idle, func() visit {
+	err = walkMany(dir, idle, func() visit {
 		c := &fdCount{}
 		counts = append(counts, c)
 		return c.add
 	})
-	p.Open, p.ByKind, p.Sockets = 0, [NumKinds]int{}, nil
-	unread := 0
-	var why error
 	for _, c := range counts {
-		p.Open += c.open
-		for k, n := range c.byKind {
-			p.ByKind[k] += n
-		}
-		p.Sockets = append(p.Sockets, c.sockets...)
-		if c.unread > 0 {
-			unread += c.unread
-			why = c.why
+		sum.join(c)
+	}
+	slices.SortFunc(sum.sockets, func(a, b SocketFD) int { return a.FD - b.FD })
+	slices.Sort(sum.epolls)
+	slices.Sort(sum.urings)
+	return sum, err
+}
+
+// pairs counts the pipes that are there more than once.
+func pairs(pipes []uint64) (n int) {
+	slices.Sort(pipes)
+	for i := 1; i < len(pipes); i++ {
+		if pipes[i] == pipes[i-1] && (i == 1 || pipes[i] != pipes[i-2]) {
+			n++
 		}
 	}
-	slices.SortFunc(p.Sockets, func(a, b SocketFD) int { return a.FD - b.FD })
-	if unread > 0 {
-		p.gap("descriptors", unread, why)
-	}
-	return err
+	return n
 }
 
 // fdCount is what one thread of a walk found.
@@ -137,6 +211,24 @@ type fdCount struct {
 	why     error
 	byKind  [NumKinds]int
 	sockets []SocketFD
+	pipes   []uint64 // inodes
+	epolls  []int
+	urings  []int
+}
+
+func (c *fdCount) join(other *fdCount) {
+	c.open += other.open
+	for k, n := range other.byKind {
+		c.byKind[k] += n
+	}
+	c.sockets = append(c.sockets, other.sockets...)
+	c.pipes = append(c.pipes, other.pipes...)
+	c.epolls = append(c.epolls, other.epolls...)
+	c.urings = append(c.urings, other.urings...)
+	if other.unread > 0 {
+		c.unread += other.unread
+		c.why = other.why
+	}
 }
 
 func (c *fdCount) add(fd int, target []byte, err error) {
@@ -149,26 +241,39 @@ func (c *fdCount) add(fd int, target []byte, err error) {
 	default:
 		kind, inode := parseLink(target)
 		c.byKind[kind]++
-		if kind == KindSocket {
+		switch kind {
+		case KindSocket:
 			c.sockets = append(c.sockets, SocketFD{FD: fd, Inode: inode})
+		case KindPipe:
+			c.pipes = append(c.pipes, inode)
+		case KindEpoll:
+			c.epolls = append(c.epolls, fd)
+		case KindIOUring:
+			c.urings = append(c.urings, fd)
 		}
 	}
 	c.open++
 }
 
 // SocketInode reads which socket a descriptor of the process is open on now; ok is false when it is closed, or
-// open on something else.
-func (f *FS) SocketInode(p *Process, fd int) (inode uint64, ok bool) {
-	target, err := os.Readlink(f.fdPath(p, fd))
+// open on something else. The inode of s does not matter.
+func (f *FS) SocketInode(p *Process, s SocketFD) (inode uint64, ok bool) {
+	target, err := os.Readlink(f.fdPath(p, s))
 	if err != nil {
 		return 0, false
 	}
 	return socketInode([]byte(target))
 }
 
-func (f *FS) fdPath(p *Process, fd int) string {
-	if p.FDTask != p.PID {
-		return f.Path(p.PID, "task", strconv.Itoa(p.FDTask), "fd", strconv.Itoa(fd))
+func (f *FS) fdPath(p *Process, s SocketFD) string { return f.tablePath(p, s.Task, "fd", s.FD) }
+
+// tablePath is the path of a descriptor in a directory, fd or fdinfo; task as in [SocketFD].
+func (f *FS) tablePath(p *Process, task int, dir string, fd int) string {
+	if task == 0 {
+		task = p.FDTask
 	}
-	return f.Path(p.PID, "fd", strconv.Itoa(fd))
+	if task != p.PID {
+		return f.Path(p.PID, "task", strconv.Itoa(task), dir, strconv.Itoa(fd))
+	}
+	return f.Path(p.PID, dir, strconv.Itoa(fd))
 }

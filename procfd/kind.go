@@ -50,10 +50,14 @@ var anonKinds = map[string]Kind{
 	"pidfd":     KindPidfd,
 }
 
-// parseLink reads the target of a descriptor's link: its kind, and the inode of a socket.
+// parseLink reads the target of a descriptor's link: its kind, and the inode of a socket or a pipe.
 func parseLink(target []byte) (Kind, uint64) {
 	if inode, ok := socketInode(target); ok {
 		return KindSocket, inode
+	}
+	if digits, ok := bytes.CutPrefix(target, []byte("pipe:[")); ok {
+		inode, _ := bracketed(digits)
+		return KindPipe, inode
 	}
 	if name, ok := bytes.CutPrefix(target, []byte("anon_inode:")); ok {
 		if k, ok := anonKinds[string(bytes.Trim(name, "[]"))]; ok {
@@ -62,8 +66,6 @@ func parseLink(target []byte) (Kind, uint64) {
 		return KindOther, 0
 	}
 	switch {
-	case bytes.HasPrefix(target, []byte("pipe:[")):
-		return KindPipe, 0
 	case bytes.HasPrefix(target, []byte("/memfd:")):
 		return KindMemfd, 0
 	case bytes.HasPrefix(target, []byte("/dev/")):
@@ -77,7 +79,15 @@ func parseLink(target []byte) (Kind, uint64) {
 // socketInode reads "socket:[N]".
 func socketInode(target []byte) (uint64, bool) {
 	digits, ok := bytes.CutPrefix(target, []byte("socket:["))
-	if !ok || len(digits) < 2 || digits[len(digits)-1] != ']' {
+	if !ok {
+		return 0, false
+	}
+	return bracketed(digits)
+}
+
+// bracketed reads "N]".
+func bracketed(digits []byte) (uint64, bool) {
+	if len(digits) < 2 || digits[len(digits)-1] != ']' {
 		return 0, false
 	}
 	var n uint64

@@ -45,13 +45,13 @@ func TestKernelLeaderExited(t *testing.T) {
 	if slices.Contains(gapsOf(p), "descriptors") {
 		t.Errorf("gaps %v", p.Gaps)
 	}
-	if inode, ok := f.SocketInode(p, s.FD); !ok || inode != s.Inode {
+	if inode, ok := f.SocketInode(p, s); !ok || inode != s.Inode {
 		t.Errorf("descriptor %d is on %d %v", s.FD, inode, ok)
 	}
-	if _, err := f.FirstLookedAt(p, s.FD); err != nil {
+	if _, err := f.FirstLookedAt(p, s); err != nil {
 		t.Error(err)
 	}
-	if name, err := f.Protocol(p, s.FD); err != nil || name == "" {
+	if name, err := f.Protocol(p, s); err != nil || name == "" {
 		t.Errorf("protocol %q, %v", name, err)
 	}
 }

@@ -21,7 +21,7 @@ func TestKernelSelf(t *testing.T) {
 	if p.Exe != exe || !slices.Equal(p.Args, os.Args) || p.Runtime != "go" {
 		t.Errorf("executable %q, arguments %q, runtime %q; want %q, %q", p.Exe, p.Args, p.Runtime, exe, os.Args)
 	}
-	if p.PID != os.Getpid() || p.FDTask != p.PID || p.UID != uint32(os.Geteuid()) || p.Start == 0 || p.Threads == 0 || p.RSS == 0 {
+	if p.PID != os.Getpid() || p.PPID != os.Getppid() || p.FDTask != p.PID || p.UID != uint32(os.Geteuid()) || p.Start == 0 || p.Threads == 0 || p.RSS == 0 {
 		t.Errorf("%+v", p)
 	}
 	comm, err := os.ReadFile("/proc/self/comm")
@@ -119,6 +119,27 @@ func TestKernelKinds(t *testing.T) {
 	}
 }
 
+// What a process waits on is known by its descriptors, and a pipe by whether it has both ends.
+func TestKernelWaiters(t *testing.T) {
+	c := start(t, "serve", nil)
+	before := live(t, c.pid)
+	epolls, urings, pairs := slices.Clone(before.Epolls), slices.Clone(before.Urings), before.PipePairs
+	for range 2 {
+		epolls = append(epolls, c.do("open", int(KindEpoll)))
+		if fd, err := c.try("open", int(KindIOUring)); err == nil {
+			urings = append(urings, fd)
+		}
+		end := c.do("pipe")
+		c.do("dup2", end, end+100) // a third descriptor is no second pair
+		c.do("open", int(KindPipe))
+		pairs++
+	}
+	p := live(t, c.pid)
+	if !slices.Equal(p.Epolls, epolls) || !slices.Equal(p.Urings, urings) || p.PipePairs != pairs {
+		t.Errorf("epoll sets %v, rings %v, %d pipes; want %v, %v, %d", p.Epolls, p.Urings, p.PipePairs, epolls, urings, pairs)
+	}
+}
+
 // A process is identified first, and its descriptors are read when there is time for it.
 func TestKernelIdentify(t *testing.T) {
 	c := start(t, "serve", nil)
@@ -192,15 +213,15 @@ func TestKernelDescriptorsChange(t *testing.T) {
 	if slices.Contains(now.Sockets, old) || !slices.Contains(now.Sockets, c.socketFD(changes)) {
 		t.Errorf("sockets %v, before %v", now.Sockets, was.Sockets)
 	}
-	if inode, ok := f.SocketInode(was, changes); !ok || inode == old.Inode || inode != c.socketFD(changes).Inode {
+	if inode, ok := f.SocketInode(was, SocketFD{FD: changes}); !ok || inode == old.Inode || inode != c.socketFD(changes).Inode {
 		t.Errorf("descriptor %d is on %d %v, before on %d", changes, inode, ok, old.Inode)
 	}
-	if inode, ok := f.SocketInode(was, stays); !ok || inode != c.socketFD(stays).Inode {
+	if inode, ok := f.SocketInode(was, SocketFD{FD: stays}); !ok || inode != c.socketFD(stays).Inode {
 		t.Errorf("descriptor %d is on %d %v", stays, inode, ok)
 	}
 	c.do("dup2", c.do("open", int(KindPipe)), stays)
 	for _, fd := range []int{stays, 1 << 20} {
-		if inode, ok := f.SocketInode(was, fd); ok {
+		if inode, ok := f.SocketInode(was, SocketFD{FD: fd}); ok {
 			t.Errorf("descriptor %d is on socket %d", fd, inode)
 		}
 	}
@@ -345,17 +366,17 @@ func TestKernelProtocol(t *testing.T) {
 			continue
 		}
 		s := own(t, fd)
-		if got, err := f.Protocol(p, s.fd); err != nil || !slices.Contains(tt.want, got) {
+		if got, err := f.Protocol(p, SocketFD{FD: s.fd}); err != nil || !slices.Contains(tt.want, got) {
 			t.Errorf("%q, %v; want %q", got, err, tt.want)
 		}
 		s.close()
-		if got, err := f.Protocol(p, fd); !errors.Is(err, os.ErrNotExist) {
+		if got, err := f.Protocol(p, SocketFD{FD: fd}); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("after closing %q, %v", got, err)
 		}
 	}
 	pipe, err := openKind(KindPipe)
 	must(t, err)
-	if got, err := f.Protocol(p, own(t, pipe).fd); err == nil {
+	if got, err := f.Protocol(p, SocketFD{FD: own(t, pipe).fd}); err == nil {
 		t.Errorf("a pipe speaks %q", got)
 	}
 }
@@ -365,9 +386,9 @@ func TestKernelProtocol(t *testing.T) {
 func TestKernelFirstLookedAt(t *testing.T) {
 	f, p := liveFS(t), live(t, os.Getpid())
 	s := ipv4.socket(t)
-	path := f.fdPath(p, s.fd)
+	path := f.fdPath(p, SocketFD{FD: s.fd})
 	eventually(t, func() error {
-		got, err := f.FirstLookedAt(p, s.fd)
+		got, err := f.FirstLookedAt(p, SocketFD{FD: s.fd})
 		must(t, err)
 		info, err := os.Lstat(path)
 		must(t, err)
@@ -378,7 +399,7 @@ func TestKernelFirstLookedAt(t *testing.T) {
 	})
 	fd := s.fd
 	s.close()
-	if got, err := f.FirstLookedAt(p, fd); !errors.Is(err, os.ErrNotExist) {
+	if got, err := f.FirstLookedAt(p, SocketFD{FD: fd}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after closing %v, %v", got, err)
 	}
 }

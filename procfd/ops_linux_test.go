@@ -14,6 +14,7 @@ var ops = map[string]func(r *reply, args []int) error{
 
 	"socket": func(r *reply, a []int) error { return opened(r)(unix.Socket(a[0], a[1]|unix.SOCK_CLOEXEC, a[2])) },
 	"open":   func(r *reply, a []int) error { return opened(r)(openKind(Kind(a[0]))) },
+	"pipe":   func(r *reply, _ []int) error { return pipeOp(r) },
 	"close":  func(_ *reply, a []int) error { return unix.Close(a[0]) },
 	"dup2":   func(_ *reply, a []int) error { return unix.Dup3(a[0], a[1], unix.O_CLOEXEC) },
 	"inode":  inodeOp,
@@ -28,6 +29,8 @@ var ops = map[string]func(r *reply, args []int) error{
 
 	"end main thread": func(*reply, []int) error { close(endMainThread); return nil },
 
+	"connect in own table": func(r *reply, a []int) error { return ownTable(r, a, connectOp) },
+
 	"churn":      churn,
 	"undumpable": func(*reply, []int) error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) },
 	"scan":       scan,
@@ -39,6 +42,11 @@ func opened(r *reply) func(fd int, err error) error {
 		r.Values = []int{fd}
 		return err
 	}
+}
+
+func pipeOp(r *reply) error {
+	r.Values = make([]int, 2)
+	return unix.Pipe2(r.Values, unix.O_CLOEXEC)
 }
 
 func inodeOp(r *reply, args []int) error {
@@ -149,9 +157,9 @@ func scan(r *reply, args []int) error {
 	defer asker.Close()
 	_, err = asker.Socket(s)
 	errors.As(err, &r.Seen.AskErrno)
-	_, err = f.Protocol(p, s.FD)
+	_, err = f.Protocol(p, s)
 	errors.As(err, &r.Seen.ProtocolErrno)
-	_, err = f.FirstLookedAt(p, s.FD)
+	_, err = f.FirstLookedAt(p, s)
 	errors.As(err, &r.Seen.DateErrno)
 	pids, missing, denied, err := f.Holders(map[uint64]bool{s.Inode: true})
 	r.Seen.Missing, r.Seen.Denied = missing, denied

@@ -20,6 +20,7 @@ const userHZ = 100
 // used again.
 type Process struct {
 	PID   int
+	PPID  int    // the parent; 0: none that can be seen from here
 	TGID  int    // another number than PID when that is a thread's; 0 when it could not be read
 	Start uint64 // ticks of 10 ms since boot
 
@@ -40,10 +41,17 @@ type Process struct {
 	Open      int // open descriptors, -1 when they may not be counted
 	SoftLimit uint64
 	ByKind    [NumKinds]int
-	Sockets   []SocketFD // by descriptor
+	Sockets   []SocketFD // by task, then by descriptor
+	Epolls    []int      // descriptors of epoll sets, in their order
+	Urings    []int      // descriptors of io_uring rings, in their order
+	PipePairs int        // pipes on which two descriptors are open, both ends as a rule
 	// FDTask is the thread through which the descriptors were read, NetTask the one whose network
 	// namespace counts: PID, but for a leader that has exited.
 	FDTask, NetTask int
+
+	// The epoll sets and rings of threads that have a descriptor table of their own. Such a table counts neither
+	// in Open nor in ByKind.
+	ownEpolls, ownUrings []taskFD
 
 	Gaps []Gap
 }
@@ -53,10 +61,13 @@ const NoLimit = ^uint64(0)
 
 // SocketFD is a descriptor that is open on a socket of any kind.
 type SocketFD struct {
-	Task  int // thread whose own table it is in; 0: the process's
 	FD    int
 	Inode uint64
+	Task  int // thread whose own table it is in; 0: the process's
 }
+
+// taskFD is a descriptor of any kind; task as in [SocketFD].
+type taskFD struct{ task, fd int }
 
 // Gap is something of a process that could not be read.
 type Gap struct {
@@ -92,7 +103,7 @@ func (f *FS) Identify(pid int) (*Process, error) {
 		return nil, gone(pid, err)
 	}
 	p := &Process{
-		PID: pid, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
+		PID: pid, PPID: stat.PPID, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
 		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid,
 	}
 	if up := f.uptime(); up > 0 {
@@ -119,7 +130,12 @@ func (f *FS) ReadDescriptors(p *Process, idle <-chan struct{}) error {
 // CountDescriptors is how many descriptors a process has open, 0 before Linux 6.2, where the kernel does not
 // tell it in one call.
 func (f *FS) CountDescriptors(pid int) int {
-	info, err := os.Stat(f.Path(pid, "fd"))
+	return dirSize(f.Path(pid, "fd"))
+}
+
+// dirSize is 0 when it cannot be read.
+func dirSize(dir string) int {
+	info, err := os.Stat(dir)
 	if err != nil {
 		return 0
 	}
@@ -168,7 +184,7 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 
 // liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
 func (f *FS) liveTask(p *Process) int {
-	for _, tid := range f.threads(p) {
+	for _, tid := range f.threads(p.PID) {
 		if _, err := netnsInode(f.Path(p.PID, "task", strconv.Itoa(tid), "ns", "net")); err == nil {
 			return tid
 		}

@@ -15,11 +15,11 @@ func TestProcess(t *testing.T) {
 	got := process42().with(fds("/dev/null", "socket:[501]", "socket:[502]", "pipe:[9]")).read42(t)
 	slices.SortFunc(got.Sockets, func(a, b SocketFD) int { return a.FD - b.FD })
 	want := &Process{
-		PID: 42, TGID: 42, Start: 250000, FDTask: 42, NetTask: 42,
+		PID: 42, PPID: 1, TGID: 42, Start: 250000, FDTask: 42, NetTask: 42,
 		Name: "payments", Exe: "/srv/payments", Args: []string{"/srv/payments", "--port", "8080"},
 		UID: 1001, Uptime: 500*time.Second + 500*time.Millisecond, Cgroup: "/system.slice/payments.service",
 		RSS: 2048 * uint64(os.Getpagesize()), Threads: 7, State: 'S', Netns: 4026531840,
-		Open: 4, SoftLimit: 1024, Sockets: []SocketFD{{1, 501}, {2, 502}},
+		Open: 4, SoftLimit: 1024, Sockets: []SocketFD{{FD: 1, Inode: 501}, {FD: 2, Inode: 502}},
 	}
 	want.ByKind[KindDevice], want.ByKind[KindSocket], want.ByKind[KindPipe] = 1, 2, 1
 	if !reflect.DeepEqual(got, want) {
@@ -53,7 +53,7 @@ func TestProcessOddEntries(t *testing.T) {
 		"42/fd/9999999999": "-> socket:[12]",
 		"42/fd/4":          "not a link",
 	}).read42(t)
-	if want := []SocketFD{{3, 9}}; !slices.Equal(p.Sockets, want) || p.Open != 2 {
+	if want := []SocketFD{{FD: 3, Inode: 9}}; !slices.Equal(p.Sockets, want) || p.Open != 2 {
 		t.Errorf("%d descriptors, sockets %v; want 2, %v", p.Open, p.Sockets, want)
 	}
 	if len(p.Gaps) != 1 || p.Gaps[0].What != "descriptors" || p.Gaps[0].Count != 1 || p.Gaps[0].Denied() {
@@ -269,10 +269,10 @@ func TestProcessLeaderExited(t *testing.T) {
 	f := zombie.mount(t)
 	p, err := f.Process(42)
 	must(t, err)
-	if want := []SocketFD{{5, 77}}; p.FDTask != 44 || !slices.Equal(p.Sockets, want) || p.Open != 2 || len(p.Gaps) != 0 {
+	if want := []SocketFD{{FD: 5, Inode: 77}}; p.FDTask != 44 || !slices.Equal(p.Sockets, want) || p.Open != 2 || len(p.Gaps) != 0 {
 		t.Errorf("read through %d: %v of %d, gaps %v", p.FDTask, p.Sockets, p.Open, p.Gaps)
 	}
-	if inode, ok := f.SocketInode(p, 5); !ok || inode != 77 {
+	if inode, ok := f.SocketInode(p, SocketFD{FD: 5}); !ok || inode != 77 {
 		t.Errorf("descriptor 5 is now on %d %v", inode, ok)
 	}
 
@@ -283,15 +283,29 @@ func TestProcessLeaderExited(t *testing.T) {
 	}
 }
 
+func TestPairs(t *testing.T) {
+	for _, tt := range []struct {
+		pipes []uint64
+		want  int
+	}{
+		{nil, 0}, {[]uint64{1}, 0}, {[]uint64{1, 2, 3}, 0}, {[]uint64{2, 1, 2}, 1},
+		{[]uint64{1, 1, 1, 1}, 1}, {[]uint64{3, 1, 3, 1, 3, 2}, 2},
+	} {
+		if got := pairs(slices.Clone(tt.pipes)); got != tt.want {
+			t.Errorf("%v: %d, want %d", tt.pipes, got, tt.want)
+		}
+	}
+}
+
 func TestSocketInode(t *testing.T) {
 	f := process42().with(fds("socket:[88]", "pipe:[88]")).mount(t)
 	p, err := f.Process(42)
 	must(t, err)
-	if inode, ok := f.SocketInode(p, 0); !ok || inode != 88 {
+	if inode, ok := f.SocketInode(p, SocketFD{}); !ok || inode != 88 {
 		t.Errorf("a socket: %d %v", inode, ok)
 	}
 	for _, fd := range []int{1, 2, -1} {
-		if inode, ok := f.SocketInode(p, fd); ok {
+		if inode, ok := f.SocketInode(p, SocketFD{FD: fd}); ok {
 			t.Errorf("descriptor %d is on socket %d", fd, inode)
 		}
 	}

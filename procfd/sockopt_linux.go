@@ -5,16 +5,22 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Asker borrows descriptors of one process. Needs what ptrace(2) calls attach: the same user and a
-// dumpable process, or CAP_SYS_PTRACE.
+// Asker borrows descriptors of one process, for one goroutine at a time. Needs what ptrace(2) calls attach: the same
+// user and a dumpable process, or CAP_SYS_PTRACE.
 type Asker struct {
-	pidfd int
+	fs    *FS
+	p     *Process
+	pidfd int // of the process
+	// The pidfd of the thread with a table of its own that was asked last: the sockets come in the order of their
+	// threads, and a process can have more of these than the reader may have descriptors. Task 0: none.
+	task, taskfd int
 }
 
 // Ask opens a pidfd of the process (Linux 5.6 to borrow through it).
@@ -31,36 +37,84 @@ func (f *FS) Ask(p *Process) (*Asker, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("process %d: %w", p.PID, ErrGone)
 	}
-	return &Asker{pidfd: fd}, nil
+	return &Asker{fs: f, p: p, pidfd: fd}, nil
 }
 
-// Close gives the pidfd back.
-func (a *Asker) Close() error { return unix.Close(a.pidfd) }
+// Close gives the pidfds back.
+func (a *Asker) Close() error {
+	a.closeTask()
+	return unix.Close(a.pidfd)
+}
+
+func (a *Asker) closeTask() {
+	if a.task != 0 {
+		unix.Close(a.taskfd)
+		a.task = 0
+	}
+}
 
 // Socket reads the socket behind a descriptor. While the copy is held the owner's close(2) would send
 // no FIN, so it is given back before this returns. SO_ERROR is never read: reading it takes the error
 // away from its owner.
 func (a *Asker) Socket(s SocketFD) (*Answer, error) {
-	fd, err := unix.PidfdGetfd(a.pidfd, s.FD, 0)
+	fd, err := a.borrow(s)
 	if err != nil {
-		if errors.Is(err, unix.EBADF) {
-			return nil, ErrOtherSocket
-		}
-		return nil, fmt.Errorf("pidfd_getfd: %w", err)
+		return nil, err
 	}
 	defer unix.Close(fd)
 	return read(fd, s.Inode)
 }
 
-func read(fd int, inode uint64) (*Answer, error) {
+// borrow copies a descriptor, if it is still open on the socket.
+func (a *Asker) borrow(s SocketFD) (int, error) {
+	pidfd, err := a.pidfdOf(s.Task)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := unix.PidfdGetfd(pidfd, s.FD, 0)
+	if errors.Is(err, unix.EBADF) {
+		return -1, ErrOtherSocket
+	}
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_getfd: %w", err)
+	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("fstat: %w", err)
+	if err = unix.Fstat(fd, &st); err != nil {
+		err = fmt.Errorf("fstat: %w", err)
+	} else if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Ino != s.Inode {
+		err = ErrOtherSocket
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Ino != inode {
-		return nil, ErrOtherSocket
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
 	}
-	a := &Answer{Inode: st.Ino}
+	return fd, nil
+}
+
+// pidfdOf is a pidfd through which the table of a task can be reached; task as in [SocketFD].
+func (a *Asker) pidfdOf(task int) (int, error) {
+	switch task {
+	case 0:
+		return a.pidfd, nil
+	case a.task:
+		return a.taskfd, nil
+	}
+	fd, err := unix.PidfdOpen(task, unix.PIDFD_THREAD) // Linux 6.9
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open: %w", err)
+	}
+	// Numbers of threads are used again, by other processes, too.
+	if _, err := os.Lstat(a.fs.Path(a.p.PID, "task", strconv.Itoa(task))); err != nil || !a.fs.SameProcess(a.p) {
+		unix.Close(fd)
+		return -1, fmt.Errorf("thread %d of process %d: %w", task, a.p.PID, ErrGone)
+	}
+	a.closeTask()
+	a.task, a.taskfd = task, fd
+	return fd, nil
+}
+
+func read(fd int, inode uint64) (*Answer, error) {
+	a := &Answer{Inode: inode}
 	var err error
 	if a.Domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
 		return nil, fmt.Errorf("getsockopt: %w", err)
@@ -140,9 +194,9 @@ func getsockopt(fd, level, name int, b []byte, size *uint32) error {
 
 // Protocol is the kernel's name of a socket's protocol, TCP, TCPv6, MPTCP, UDP, UNIX-STREAM, …, from
 // the extended attribute of its descriptor. It works on sockets that are listed nowhere.
-func (f *FS) Protocol(p *Process, fd int) (string, error) {
+func (f *FS) Protocol(p *Process, s SocketFD) (string, error) {
 	var b [64]byte
-	path := f.fdPath(p, fd)
+	path := f.fdPath(p, s)
 	n, err := unix.Getxattr(path, "system.sockprotoname", b[:])
 	if err != nil {
 		return "", &os.PathError{Op: "getxattr", Path: path, Err: err}
@@ -156,9 +210,9 @@ func (f *FS) Protocol(p *Process, fd int) (string, error) {
 // FirstLookedAt is the date of a descriptor's entry in /proc. It is not the date of the socket: the
 // kernel makes the entry when anybody first looks at that number, keeps it when the number is used
 // again, and makes a new one when memory is short.
-func (f *FS) FirstLookedAt(p *Process, fd int) (time.Time, error) {
+func (f *FS) FirstLookedAt(p *Process, s SocketFD) (time.Time, error) {
 	var st unix.Stat_t
-	path := f.fdPath(p, fd)
+	path := f.fdPath(p, s)
 	if err := unix.Lstat(path, &st); err != nil {
 		return time.Time{}, &os.PathError{Op: "lstat", Path: path, Err: err}
 	}

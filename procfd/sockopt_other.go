@@ -22,7 +22,7 @@ func (*Asker) Close() error { return nil }
 func (*Asker) Socket(SocketFD) (*Answer, error) { return nil, errLinuxOnly }
 
 // Protocol is refused.
-func (f *FS) Protocol(*Process, int) (string, error) { return "", errLinuxOnly }
+func (f *FS) Protocol(*Process, SocketFD) (string, error) { return "", errLinuxOnly }
 
 // FirstLookedAt is refused.
-func (f *FS) FirstLookedAt(*Process, int) (time.Time, error) { return time.Time{}, errLinuxOnly }
+func (f *FS) FirstLookedAt(*Process, SocketFD) (time.Time, error) { return time.Time{}, errLinuxOnly }

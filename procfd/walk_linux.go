@@ -195,9 +195,15 @@ func number(name []byte) (n int, ok bool) {
 // kcmpFiles is KCMP_FILES of kcmp(2).
 const kcmpFiles = 2
 
-// sharesFDs reports whether two threads have one descriptor table. Where the kernel does not tell (no right to ptrace, no
-// CONFIG_KCMP, a thread that has ended), they do, as nearly all threads.
-func sharesFDs(tid1, tid2 int) bool {
+// compareFDs orders threads by their descriptor tables, in an order of the kernel's own; 0: they have one. Where the kernel
+// does not tell (no right to ptrace, no CONFIG_KCMP, a thread that has ended), they do, as nearly all threads.
+func compareFDs(tid1, tid2 int) int {
 	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid1), uintptr(tid2), kcmpFiles, 0, 0, 0)
-	return errno != 0 || order == 0
+	switch {
+	case errno != 0 || order == 0:
+		return 0
+	case order == 1:
+		return -1
+	}
+	return 1
 }

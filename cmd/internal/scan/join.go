@@ -192,11 +192,11 @@ func (s *Scan) samplePorts(p *procfd.Process, open int) []uint16 {
 	var seen [][2]uint16
 	step := max(open/samples, 1)
 	for fd := step / 2; fd < open && len(seen) < samples; fd += step {
-		inode, ok := s.Source.FS.SocketInode(p, fd)
-		if !ok {
+		sock, ok := procfd.SocketFD{FD: fd}, false
+		if sock.Inode, ok = s.Source.FS.SocketInode(p, sock); !ok {
 			continue
 		}
-		a, err := asker.Socket(procfd.SocketFD{FD: fd, Inode: inode})
+		a, err := asker.Socket(sock)
 		if err == nil && a.IsTCP() && a.Peer.IsValid() && a.Local.Port() != 0 {
 			seen = append(seen, [2]uint16{a.Local.Port(), a.Peer.Port()})
 		}

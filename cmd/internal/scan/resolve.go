@@ -52,9 +52,9 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	unread, unasked := 0, 0
 	r.ambiguous, r.missed = 0, 0
 	for _, u := range unlisted {
-		proto, err := fs.Protocol(p.Process, u.FD)
+		proto, err := fs.Protocol(p.Process, u.SocketFD)
 		if err != nil {
-			if inode, ok := fs.SocketInode(p.Process, u.FD); !ok || inode != u.Inode {
+			if inode, ok := fs.SocketInode(p.Process, u.SocketFD); !ok || inode != u.Inode {
 				continue // closed since
 			}
 			unread++
@@ -180,7 +180,7 @@ func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer,
 		return
 	}
 	// Under churn, most of these were closed between the question and the look-up.
-	if inode, ok := r.scan.Source.FS.SocketInode(u.Proc.Process, u.FD); ok && inode == u.Inode {
+	if inode, ok := r.scan.Source.FS.SocketInode(u.Proc.Process, u.SocketFD); ok && inode == u.Inode {
 		r.missed++
 	}
 }

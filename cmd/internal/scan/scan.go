@@ -194,7 +194,7 @@ func (s *Scan) askMasked(space *diag.Space, uptime time.Duration) {
 					break
 				}
 			}
-			if a, err := asker.Socket(procfd.SocketFD{FD: h.FD(), Inode: uint64(h.Inode)}); err == nil {
+			if a, err := asker.Socket(h.SocketFD()); err == nil {
 				h.Ask(a.KeepAlive)
 			}
 		}

@@ -81,7 +81,7 @@ func (s *Scan) ByPort(ctx context.Context, port uint16) error {
 func (s *Scan) FirstLooks(r *diag.Result) {
 	for _, f := range r.Findings {
 		for i := range f.Samples {
-			if at, err := s.Source.FS.FirstLookedAt(f.Proc.Process, f.Samples[i].FD); err == nil {
+			if at, err := s.Source.FS.FirstLookedAt(f.Proc.Process, f.Samples[i].SocketFD()); err == nil {
 				f.Samples[i].FirstLooked = at
 			}
 		}
