@@ -30,6 +30,10 @@ type Answer struct {
 	// connected.
 	Peer netip.AddrPort
 
+	ReceiveTimeout time.Duration // SO_RCVTIMEO, 0: none
+	SendTimeout    time.Duration // SO_SNDTIMEO, 0: none
+	Linger         time.Duration // SO_LINGER, -1: off
+
 	Info []byte // struct tcp_info, nil for other protocols
 
 	KeepAlive         bool

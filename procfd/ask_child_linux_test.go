@@ -3,6 +3,7 @@ package procfd
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -111,5 +112,34 @@ func TestKernelAskAnotherProcess(t *testing.T) {
 	}
 	if now := openHere(); !slices.Equal(now, before) {
 		t.Errorf("open after the refusal: %q, before: %q", now, before)
+	}
+}
+
+// A namespace in which no process is can be had from a socket alone.
+func TestKernelAskNetns(t *testing.T) {
+	if !capable(t, unix.CAP_NET_ADMIN) || !capable(t, unix.CAP_SYS_ADMIN) {
+		t.Skip("needs CAP_SYS_ADMIN, to make a network namespace, and CAP_NET_ADMIN, to open it")
+	}
+	c := start(t, "serve", nil)
+	r := c.ask("socket of no netns")
+	if r.Errno != 0 {
+		t.Fatal(r.Errno)
+	}
+	s := c.socketFD(r.Values[0])
+	asker := c.asker()
+	ns, err := asker.Netns(s)
+	must(t, err)
+	defer ns.Close()
+	inode, err := inodeOf(int(ns.Fd()))
+	if own := liveFS(t).Netns(); err != nil || inode != uint64(r.Values[1]) || inode == own {
+		t.Errorf("namespace %d, %v; want %d, the test's is %d", inode, err, r.Values[1], own)
+	}
+	again, err := netnsInode("/proc/self/fd/" + strconv.Itoa(int(ns.Fd())))
+	if err != nil || again != inode {
+		t.Errorf("by its path %d, %v", again, err)
+	}
+	s.Inode++
+	if ns, err := asker.Netns(s); !errors.Is(err, ErrOtherSocket) {
+		t.Errorf("of another socket: %v, %v", ns, err)
 	}
 }

@@ -84,6 +84,27 @@ func TestKernelAskOptions(t *testing.T) {
 	})
 }
 
+func TestKernelAskWaits(t *testing.T) {
+	for _, domain := range []int{unix.AF_INET, unix.AF_UNIX} {
+		s := open(t, domain, unix.SOCK_STREAM, 0)
+		if a := s.ask(); a.ReceiveTimeout != 0 || a.SendTimeout != 0 || a.Linger != -1 {
+			t.Errorf("untouched: time-outs %v and %v, linger %v; want 0, 0 and -1ns", a.ReceiveTimeout, a.SendTimeout, a.Linger)
+		}
+		for option, ms := range map[int]int64{unix.SO_RCVTIMEO: 1500, unix.SO_SNDTIMEO: 60_000} {
+			tv := unix.NsecToTimeval(ms * 1e6)
+			must(t, unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, option, &tv))
+		}
+		must(t, unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 7}))
+		if a := s.ask(); a.ReceiveTimeout != 1500*time.Millisecond || a.SendTimeout != time.Minute || a.Linger != 7*time.Second {
+			t.Errorf("time-outs %v and %v, linger %v", a.ReceiveTimeout, a.SendTimeout, a.Linger)
+		}
+		must(t, unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
+		if a := s.ask(); a.Linger != 0 {
+			t.Errorf("linger %v, want 0: close resets", a.Linger)
+		}
+	}
+}
+
 func TestKernelAskNeverConnected(t *testing.T) {
 	eachLoopback(t, func(t *testing.T, l loopback) {
 		s := l.socket(t)

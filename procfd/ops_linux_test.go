@@ -29,6 +29,7 @@ var ops = map[string]func(r *reply, args []int) error{
 
 	"end main thread": func(*reply, []int) error { close(endMainThread); return nil },
 
+	"socket of no netns":   socketOfNoNetns,
 	"connect in own table": func(r *reply, a []int) error { return ownTable(r, a, connectOp) },
 
 	"churn":      churn,
@@ -96,6 +97,27 @@ func openKind(k Kind) (int, error) {
 		return unix.Open("/proc/self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	}
 	return -1, unix.EINVAL
+}
+
+// socketOfNoNetns opens a socket in a network namespace of its own, in which no thread stays. It answers with the
+// descriptor and the inode of the namespace.
+func socketOfNoNetns(r *reply, _ []int) error {
+	done := make(chan error)
+	go onThread(func() { // the thread ends with the function
+		done <- func() error {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			var ns unix.Stat_t
+			if err := unix.Stat("/proc/thread-self/ns/net", &ns); err != nil {
+				return err
+			}
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			r.Values = []int{fd, int(ns.Ino)}
+			return err
+		}()
+	})
+	return <-done
 }
 
 // churn opens and closes sockets from here on, as fast as it can.

@@ -65,6 +65,21 @@ func (a *Asker) Socket(s SocketFD) (*Answer, error) {
 	return read(fd, s.Inode)
 }
 
+// Netns opens the network namespace that the socket belongs to, which may be that of no process. The file can be
+// entered, by its path in /proc/self/fd, too. Needs CAP_NET_ADMIN in that namespace beside the right to borrow.
+func (a *Asker) Netns(s SocketFD) (*os.File, error) {
+	fd, err := a.borrow(s)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	ns, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGSKNS, 0)
+	if errno != 0 {
+		return nil, fmt.Errorf("SIOCGSKNS: %w", errno)
+	}
+	return os.NewFile(ns, "netns"), nil // closed on exec by itself
+}
+
 // borrow copies a descriptor, if it is still open on the socket.
 func (a *Asker) borrow(s SocketFD) (int, error) {
 	pidfd, err := a.pidfdOf(s.Task)
@@ -122,6 +137,7 @@ func read(fd int, inode uint64) (*Answer, error) {
 	a.Protocol, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	a.Cookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 	a.NetnsCookie, _ = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	a.waits(fd)
 	if !a.IsTCP() {
 		return a, nil
 	}
@@ -172,6 +188,27 @@ func (a *Answer) options(fd int) {
 	a.KeepAliveCount, _ = unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
 	user, _ := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
 	a.UserTimeout = time.Duration(user) * time.Millisecond
+}
+
+// waits reads how long calls on the socket wait.
+func (a *Answer) waits(fd int) {
+	a.ReceiveTimeout = timeout(fd, unix.SO_RCVTIMEO)
+	a.SendTimeout = timeout(fd, unix.SO_SNDTIMEO)
+	a.Linger = -1
+	var l unix.Linger
+	size := uint32(unix.SizeofLinger)
+	raw := (*[unix.SizeofLinger]byte)(unsafe.Pointer(&l))
+	if getsockopt(fd, unix.SOL_SOCKET, unix.SO_LINGER, raw[:], &size) == nil && l.Onoff != 0 {
+		a.Linger = time.Duration(l.Linger) * time.Second
+	}
+}
+
+func timeout(fd, option int) time.Duration {
+	tv, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, option)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(tv.Nano())
 }
 
 func tcpInfo(fd int) []byte {

@@ -4,6 +4,7 @@ package procfd
 
 import (
 	"errors"
+	"os"
 	"time"
 )
 
@@ -20,6 +21,9 @@ func (*Asker) Close() error { return nil }
 
 // Socket is refused.
 func (*Asker) Socket(SocketFD) (*Answer, error) { return nil, errLinuxOnly }
+
+// Netns is refused.
+func (*Asker) Netns(SocketFD) (*os.File, error) { return nil, errLinuxOnly }
 
 // Protocol is refused.
 func (f *FS) Protocol(*Process, SocketFD) (string, error) { return "", errLinuxOnly }
