@@ -1,8 +1,11 @@
 package procfd
 
 import (
+	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -39,6 +42,41 @@ func TestPIDs(t *testing.T) {
 	if got, err := f.PIDs(); err == nil {
 		t.Errorf("without a directory: %v", got)
 	}
+}
+
+func TestParents(t *testing.T) {
+	got, err := tree{
+		"1/stat":  statWithParent(1, "init", 0),
+		"7/stat":  statWithParent(7, "(sd-pam)", 1),
+		"8/stat":  statWithParent(8, "x) S 99 (y", 7),
+		"9/stat":  statWithParent(9, "a\n) (b) ", 8),
+		"10/fd/":  "", // ended meanwhile
+		"11/stat": "11 (short",
+		"12/stat": "12 (short) S 5", // cut off: the number may go on
+		"13/stat": "13 (a) S -1 13 ",
+		"self/x":  "",
+	}.mount(t).Parents()
+	if want := map[int]int{1: 0, 7: 1, 8: 7, 9: 8}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	if _, err := (&FS{root: filepath.Join(t.TempDir(), "none")}).Parents(); err == nil {
+		t.Error("no error without a directory")
+	}
+}
+
+func statWithParent(pid int, comm string, ppid int) string {
+	return strings.Replace(statLine(pid, comm, 'S', 5), fmt.Sprintf("%s) S 1 ", comm), fmt.Sprintf("%s) S %d ", comm, ppid), 1)
+}
+
+func FuzzParent(f *testing.F) {
+	for _, s := range []string{"", ")", "1 (a) S 2 3", "1 (a) S 2", "1 (a) S  3", ") S 99999999999999999999 "} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, stat []byte) {
+		if ppid, ok := parent(stat); ok && ppid < 0 {
+			t.Errorf("%q: %d", stat, ppid)
+		}
+	})
 }
 
 func TestHost(t *testing.T) {
@@ -192,6 +230,14 @@ func TestHolders(t *testing.T) {
 		if err != nil || !slices.Equal(pids, tt.pids) || missing != tt.missing || denied != 0 {
 			t.Errorf("%v: held by %v, %d missing, %d denied, %v; want %v, %d", tt.inodes, pids, missing, denied, err, tt.pids, tt.missing)
 		}
+	}
+	found, denied := f.Search([]int{11, 7, 20, 40, 99}, func(inode uint64) bool { return inode < 999 })
+	want := []Holder{{PID: 7, FD: 3, Inode: 100}, {PID: 7, FD: 4, Inode: 100}, {PID: 11, FD: 3, Inode: 100}, {PID: 11, FD: 5, Inode: 200}}
+	if !slices.Equal(found, want) || len(denied) != 0 {
+		t.Errorf("found %v, denied %v; want %v", found, denied, want)
+	}
+	if found, denied := f.Search(nil, nil); found != nil || denied != nil {
+		t.Errorf("among none: %v, %v", found, denied)
 	}
 	f.root = filepath.Join(f.root, "none")
 	if _, _, _, err := f.Holders(nil); err == nil {

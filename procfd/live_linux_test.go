@@ -340,9 +340,59 @@ func TestKernelHolders(t *testing.T) {
 	if err != nil || missing != 0 || !slices.Equal(pids, want) {
 		t.Errorf("held by %v, %d missing, %v; want %v", pids, missing, err, want)
 	}
+	self := dup(t, 3)
+	inode, err := inodeOf(self[0])
+	must(t, err)
+	holders, denied := f.Search([]int{a.pid, os.Getpid(), b.pid}, func(i uint64) bool { return i == s.Inode || i == inode })
+	wantHolders := []Holder{{PID: a.pid, FD: s.FD, Inode: s.Inode}}
+	for _, fd := range self {
+		wantHolders = append(wantHolders, Holder{PID: os.Getpid(), FD: fd, Inode: inode})
+	}
+	slices.SortStableFunc(wantHolders, func(a, b Holder) int { return a.PID - b.PID })
+	if !slices.Equal(holders, wantHolders) || denied != nil {
+		t.Errorf("found %v, denied %v; want %v", holders, denied, wantHolders)
+	}
 	a.do("close", s.FD)
 	if pids, missing, _, err := f.Holders(map[uint64]bool{s.Inode: true}); err != nil || missing != 1 || len(pids) != 0 {
 		t.Errorf("after closing held by %v, %d missing, %v", pids, missing, err)
+	}
+}
+
+// What no list of a process's own descriptors shows is found, too: those of a thread, and those behind a main thread
+// that has exited.
+func TestKernelSearchThreads(t *testing.T) {
+	c, zombie := start(t, "serve", nil), startLeaderless(t)
+	own, _ := c.connectOwn()
+	s := zombie.socketFD(zombie.do("open", int(KindSocket)))
+	zombie.endMainThread()
+	found, denied := liveFS(t).Search([]int{c.pid, zombie.pid}, func(i uint64) bool { return i == own.Inode || i == s.Inode })
+	want := []Holder{{PID: c.pid, FD: own.FD, Task: own.Task, Inode: own.Inode}, {PID: zombie.pid, FD: s.FD, Inode: s.Inode}}
+	slices.SortFunc(want, func(a, b Holder) int { return a.PID - b.PID })
+	if !slices.Equal(found, want) || denied != nil {
+		t.Errorf("found %v, denied %v; want %v", found, denied, want)
+	}
+}
+
+// What is not wanted costs nothing but its walk.
+func TestSearchAllocs(t *testing.T) {
+	f := liveFS(t)
+	search := func() float64 {
+		return testing.AllocsPerRun(10, func() {
+			f.Search([]int{os.Getpid()}, func(uint64) bool { return false })
+		})
+	}
+	few := search()
+	dup(t, 1000)
+	if many := search(); many > few+50 { // the directory of threads is read, too, and the runtime starts some
+		t.Errorf("%v allocations with 1000 sockets more, %v before", many, few)
+	}
+}
+
+func TestKernelParents(t *testing.T) {
+	c := start(t, "serve", nil)
+	parents, err := liveFS(t).Parents()
+	if err != nil || parents[c.pid] != os.Getpid() || parents[os.Getpid()] != os.Getppid() {
+		t.Errorf("of %d: %d, of the test: %d, %v; want %d and %d", c.pid, parents[c.pid], parents[os.Getpid()], err, os.Getpid(), os.Getppid())
 	}
 }
 
