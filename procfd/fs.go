@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -21,6 +22,9 @@ var ErrGone = errors.New("no such process")
 type FS struct {
 	root string
 	proc procfs.FS
+
+	mu          sync.Mutex
+	executables []executable // that were read
 }
 
 // liveRoot is where the reader's own processes are: system calls take the numbers that it shows.

@@ -119,6 +119,25 @@ func TestKernelKinds(t *testing.T) {
 	}
 }
 
+// An interpreter by another name is recognised by what it has mapped.
+func TestKernelRecogniseLibraries(t *testing.T) {
+	f := liveFS(t)
+	if got := f.byLibraries(os.Getpid()); got != "" {
+		t.Errorf("a Go program is taken for %q", got)
+	}
+	lib := filepath.Join(t.TempDir(), "libjvm.so")
+	must(t, os.WriteFile(lib, make([]byte, 4096), 0o644))
+	file, err := os.Open(lib)
+	must(t, err)
+	defer file.Close()
+	b, err := unix.Mmap(int(file.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE)
+	must(t, err)
+	defer unix.Munmap(b)
+	if got := f.byLibraries(os.Getpid()); got != "java" {
+		t.Errorf("with %s mapped: %q", lib, got)
+	}
+}
+
 // What a process waits on is known by its descriptors, and a pipe by whether it has both ends.
 func TestKernelWaiters(t *testing.T) {
 	c := start(t, "serve", nil)

@@ -166,7 +166,7 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 		p.gap("executable", 0, err)
 	}
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
-	p.Runtime = recognise(p, f.Path(p.PID, "exe"))
+	p.Runtime = f.recognise(p)
 	if status, err := proc.NewStatus(); err == nil {
 		p.UID, p.TGID = uint32(status.UIDs[1]), status.TGID
 	} else {

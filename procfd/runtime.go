@@ -1,7 +1,12 @@
 package procfd
 
 import (
+	"bufio"
+	"bytes"
 	"debug/buildinfo"
+	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -11,26 +16,132 @@ var runtimes = map[string]string{
 	"node": "node", "nodejs": "node", "bun": "node", "deno": "node",
 	"java": "java", "python": "python", "pypy": "python", "uwsgi": "python",
 	"ruby": "ruby", "puma": "ruby", "php": "php", "php-fpm": "php", "php-cgi": "php",
+	"perl": "perl", "dotnet": "dotnet", "beam.smp": "erlang", "beam": "erlang",
 	"nginx": "nginx", "openresty": "nginx", "haproxy": "haproxy", "envoy": "envoy",
+	"sshd": "sshd", "sshd-session": "sshd", "sshd-auth": "sshd",
+	"mysqld": "mysql", "mariadbd": "mysql",
 	"postgres": "postgres", "redis-server": "redis", "redis-check-rdb": "redis", // Debian links the one to the other
 }
 
-// recognise tells the runtime from the executable's name, or from the build information that Go
-// leaves in its binaries. exe is the path to open it by.
-func recognise(p *Process, exe string) string {
-	base := filepath.Base(p.Exe)
-	if p.Exe == "" && len(p.Args) > 0 {
-		base = filepath.Base(p.Args[0]) // not allowed to see the executable: its own word for it
+// libraries are files that a runtime is loaded from, by how their names begin. The first is the one that counts: a JVM
+// can hold an interpreter.
+var libraries = []struct{ prefix, runtime string }{
+	{"libjvm.so", "java"}, {"libcoreclr.so", "dotnet"}, {"libnode.so", "node"},
+	{"libpython", "python"}, {"libruby", "ruby"}, {"libphp", "php"}, {"libperl", "perl"},
+}
+
+// recognise tells the runtime from the executable: its name, the build information that Go leaves in its binaries, or
+// the libraries that are mapped beside it. A process writes its own arguments, so these count where the executable may
+// not be seen, and nowhere else.
+func (f *FS) recognise(p *Process) string {
+	if p.Exe == "" {
+		return byArgs(p.Args)
 	}
-	name := strings.TrimRight(base, "0123456789.")
-	if r, ok := runtimes[strings.TrimRight(name, "-")]; ok {
+	if r := byName(p.Exe); r != "" {
 		return r
 	}
-	if p.Exe == "" {
-		return ""
-	}
-	if _, err := buildinfo.ReadFile(exe); err == nil {
+	if f.isGo(p.PID) {
 		return "go"
 	}
-	return ""
+	return f.byLibraries(p.PID)
+}
+
+func byName(path string) string {
+	name := strings.TrimRight(filepath.Base(path), "0123456789.")
+	return runtimes[strings.TrimRight(name, "-")]
+}
+
+// byArgs: servers write what they are doing after their name, "nginx: worker process".
+func byArgs(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	if r := byName(args[0]); r != "" {
+		return r
+	}
+	title, _, _ := strings.Cut(args[0], " ")
+	return byName(strings.TrimSuffix(title, ":"))
+}
+
+// mostExecutables bounds what is remembered; a machine runs some hundred.
+const mostExecutables = 1024
+
+// isGo reads an executable once, however many processes run it: that takes up to some tenths of a millisecond.
+func (f *FS) isGo(pid int) bool {
+	path := f.Path(pid, "exe")
+	info, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, known := range f.executables {
+		if os.SameFile(known.FileInfo, info) && known.ModTime().Equal(info.ModTime()) {
+			return known.isGo
+		}
+	}
+	_, err = buildinfo.ReadFile(path)
+	if len(f.executables) == mostExecutables {
+		f.executables = nil
+	}
+	f.executables = append(f.executables, executable{info, err == nil})
+	return err == nil
+}
+
+// executable is a file and whether Go has built it.
+type executable struct {
+	fs.FileInfo
+	isGo bool
+}
+
+// mostMaps bounds what is read of /proc/PID/maps.
+const mostMaps = 1 << 20
+
+// byLibraries looks for a runtime among the files that the process has mapped. It is not remembered: another process can
+// load other libraries into the same executable.
+func (f *FS) byLibraries(pid int) string {
+	file, err := os.Open(f.Path(pid, "maps"))
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	return mapped(io.LimitReader(file, mostMaps))
+}
+
+func mapped(maps io.Reader) string {
+	best := len(libraries)
+	eachLine(maps, func(line []byte) {
+		name := line[bytes.LastIndexByte(line, '/')+1:] // the kernel escapes line ends in it
+		if len(name) == len(line) || !bytes.Contains(name, []byte(".so")) {
+			return
+		}
+		for i := range best {
+			if bytes.HasPrefix(name, []byte(libraries[i].prefix)) {
+				best = i
+				return
+			}
+		}
+	})
+	if best == len(libraries) {
+		return ""
+	}
+	return libraries[best].runtime
+}
+
+// eachLine calls f for each line, without its end and valid during the call. Of a line of more than 4 KiB, longer than
+// any path, the rest is left out. It allocates nothing per line.
+func eachLine(r io.Reader, f func(line []byte)) error {
+	b := bufio.NewReaderSize(r, 4<<10)
+	for rest := false; ; {
+		line, err := b.ReadSlice('\n')
+		if len(line) > 0 && !rest {
+			f(bytes.TrimSuffix(line, []byte("\n")))
+		}
+		if rest = err == bufio.ErrBufferFull; err != nil && !rest {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
 }
