@@ -78,14 +78,20 @@ func (f *FS) threadFDs(p *Process, err error) error {
 
 // threads lists the threads of a process but its leader.
 func (f *FS) threads(pid int) []int {
-	tasks, _ := os.ReadDir(f.Path(pid, "task"))
+	tids, _ := f.tasks(pid)
+	return slices.DeleteFunc(tids, func(tid int) bool { return tid == pid })
+}
+
+// tasks lists the threads of a process.
+func (f *FS) tasks(pid int) ([]int, error) {
+	entries, err := os.ReadDir(f.Path(pid, "task"))
 	var tids []int
-	for _, task := range tasks {
-		if tid, err := strconv.Atoi(task.Name()); err == nil && tid != pid {
+	for _, task := range entries {
+		if tid, err := strconv.Atoi(task.Name()); err == nil {
 			tids = append(tids, tid)
 		}
 	}
-	return tids
+	return tids, err
 }
 
 // Bounds of what is read beside the table of the process: each thread can have one of its own.

@@ -214,3 +214,16 @@ func ioUring() (int, error) {
 	}
 	return int(fd), nil // closed on exec by itself
 }
+
+// registerFiles has a ring hold files (IORING_REGISTER_FILES); -1 leaves a place free.
+func registerFiles(ring int, files []int) error {
+	fds := make([]int32, len(files))
+	for i, fd := range files {
+		fds[i] = int32(fd)
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_IO_URING_REGISTER, uintptr(ring), 2, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}

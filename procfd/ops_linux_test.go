@@ -30,6 +30,13 @@ var ops = map[string]func(r *reply, args []int) error{
 	"end main thread": func(*reply, []int) error { close(endMainThread); return nil },
 
 	"socket of no netns":   socketOfNoNetns,
+	"epoll add":            func(_ *reply, a []int) error { return epollAdd(a[0], a[1], uint32(a[2])) },
+	"sleep in read":        sleepIn(func(fd int) { unix.Read(fd, make([]byte, 1)) }),
+	"sleep in poll":        sleepIn(func(fd int) { unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1) }),
+	"watch in own table":   func(r *reply, a []int) error { return ownTable(r, a, watchOp) },
+	"pass":                 pass,
+	"waits":                waitsOp,
+	"register":             func(_ *reply, a []int) error { return registerFiles(a[0], a[1:]) },
 	"connect in own table": func(r *reply, a []int) error { return ownTable(r, a, connectOp) },
 
 	"churn":      churn,
@@ -48,6 +55,41 @@ func opened(r *reply) func(fd int, err error) error {
 func pipeOp(r *reply) error {
 	r.Values = make([]int, 2)
 	return unix.Pipe2(r.Values, unix.O_CLOEXEC)
+}
+
+func epollAdd(epoll, fd int, events uint32) error {
+	return unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
+}
+
+// sleepIn leaves a thread in a call on a descriptor.
+func sleepIn(call func(fd int)) func(*reply, []int) error {
+	return func(_ *reply, a []int) error {
+		go call(a[0])
+		return nil
+	}
+}
+
+// watchOp opens an epoll set and puts a descriptor there.
+func watchOp(a []int) ([]int, error) {
+	epoll, err := openKind(KindEpoll)
+	if err == nil {
+		err = epollAdd(epoll, a[0], unix.EPOLLIN)
+	}
+	return []int{epoll}, err
+}
+
+// pass sends descriptors over a pair of unix sockets, and closes them. It answers with the end at which they wait.
+func pass(r *reply, fds []int) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	r.Values = pair[1:]
+	err = unix.Sendmsg(pair[0], []byte("x"), unix.UnixRights(fds...), nil, 0)
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return err
 }
 
 func inodeOp(r *reply, args []int) error {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"debug/buildinfo"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -110,7 +111,8 @@ func (f *FS) byLibraries(pid int) string {
 
 func mapped(maps io.Reader) string {
 	best := len(libraries)
-	eachLine(maps, func(line []byte) {
+	// What was read before an error counts.
+	_ = eachLine(maps, func(line []byte) {
 		name := line[bytes.LastIndexByte(line, '/')+1:] // the kernel escapes line ends in it
 		if len(name) == len(line) || !bytes.Contains(name, []byte(".so")) {
 			return
@@ -137,10 +139,11 @@ func eachLine(r io.Reader, f func(line []byte)) error {
 		if len(line) > 0 && !rest {
 			f(bytes.TrimSuffix(line, []byte("\n")))
 		}
-		if rest = err == bufio.ErrBufferFull; err != nil && !rest {
-			if err == io.EOF {
-				return nil
-			}
+		rest = errors.Is(err, bufio.ErrBufferFull)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !rest:
 			return err
 		}
 	}

@@ -30,3 +30,6 @@ func (f *FS) Protocol(*Process, SocketFD) (string, error) { return "", errLinuxO
 
 // FirstLookedAt is refused.
 func (f *FS) FirstLookedAt(*Process, SocketFD) (time.Time, error) { return time.Time{}, errLinuxOnly }
+
+// Waits is refused.
+func (f *FS) Waits(*Process) (*Waits, error) { return nil, errLinuxOnly }

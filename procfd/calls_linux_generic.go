@@ -1,0 +1,5 @@
+//go:build linux && (arm64 || riscv64 || loong64)
+
+package procfd
+
+var oldPolls [0]uint64
