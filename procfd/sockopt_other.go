@@ -31,5 +31,8 @@ func (f *FS) Protocol(*Process, SocketFD) (string, error) { return "", errLinuxO
 // FirstLookedAt is refused.
 func (f *FS) FirstLookedAt(*Process, SocketFD) (time.Time, error) { return time.Time{}, errLinuxOnly }
 
+// FDInfo is refused.
+func (f *FS) FDInfo(*Process, SocketFD) (FDInfo, error) { return FDInfo{}, errLinuxOnly }
+
 // Waits is refused.
 func (f *FS) Waits(*Process) (*Waits, error) { return nil, errLinuxOnly }
