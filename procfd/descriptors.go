@@ -190,7 +190,11 @@ func countTable(dir string, idle <-chan struct{}) (sum fdCount, err error) {
 		counts = append(counts, c)
 		return c.add
 	})
-	for _, c := range counts {
+	for i, c := range counts {
+		if i == 0 {
+			sum = *c // nearly always the one that there is
+			continue
+		}
 		sum.join(c)
 	}
 	slices.SortFunc(sum.sockets, func(a, b SocketFD) int { return a.FD - b.FD })
