@@ -131,6 +131,17 @@ func procDir(pid int) string {
 	return fmt.Sprintf("/proc/%d", pid)
 }
 
+// zooTargets is what a descriptor is open on in the tables of the threads: one can have its own.
+func zooTargets(pid, fd int) (found []string) {
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/fd/%d", pid, fd))
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil {
+			found = append(found, to)
+		}
+	}
+	return found
+}
+
 const notTCP = "not TCP"
 
 // zooStates reads the lists of a network namespace: inode → state.
