@@ -97,6 +97,20 @@ func (j *Join) Add(s *netlinkss.Socket) { j.add(s, true) }
 // Take is Add for a socket that stays as it is: it is kept without being copied.
 func (j *Join) Take(s *netlinkss.Socket) { j.add(s, false) }
 
+// AddForeign is Add for a socket of another namespace than the processes': only what they hold of it counts.
+func (j *Join) AddForeign(space *Space, s *netlinkss.Socket) {
+	w := j.inodes[uint64(s.Inode)]
+	if s.Inode == 0 || w == nil || w.found {
+		return
+	}
+	j.hold(w, s, true)
+	for _, o := range w.owners {
+		if h := &j.procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
+			h.Space = space
+		}
+	}
+}
+
 // keepBlock is how many sockets share one piece of memory.
 const keepBlock = 128
 
@@ -128,6 +142,11 @@ func (j *Join) add(s *netlinkss.Socket, reused bool) {
 		}
 		return
 	}
+	j.hold(w, s, reused)
+}
+
+// hold puts a socket to those who hold it.
+func (j *Join) hold(w *wanted, s *netlinkss.Socket, reused bool) {
 	w.found, w.cookie = true, s.Cookie
 	if reused {
 		s = j.keep(s)
@@ -180,6 +199,12 @@ func (j *Join) Unlisted() []Unlisted {
 		}
 	}
 	return list
+}
+
+// Listed reports whether a socket was found.
+func (j *Join) Listed(inode uint64) bool {
+	w := j.inodes[inode]
+	return w != nil && w.found
 }
 
 // Dark records a descriptor on a TCP socket that is listed nowhere.
@@ -310,6 +335,19 @@ func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 			h.Ask(keepalive)
 		}
 	}
+}
+
+// QueuePorts are the ports of the processes' listeners on which connections wait to be accepted.
+func (j *Join) QueuePorts() []uint16 {
+	var ports []uint16
+	for _, p := range j.space.Procs {
+		for i := range p.Held {
+			if h := &p.Held[i]; len(h.FDs) > 0 && h.State == netlinkss.Listen && h.RecvQ > 0 && !slices.Contains(ports, h.Local.Port()) {
+				ports = append(ports, h.Local.Port())
+			}
+		}
+	}
+	return ports
 }
 
 // HasMPTCP reports whether a process holds a connection that is a part of an MPTCP one.

@@ -71,6 +71,14 @@ func (t Thresholds) IdleIn(s *Space) (time.Duration, string) {
 	return DefaultKeepaliveTime, "the kernel's default tcp_keepalive_time"
 }
 
+// IdleOf is the idle threshold of a socket of the process p, which may belong to another namespace.
+func (t Thresholds) IdleOf(p *Proc, h *HeldSocket) (time.Duration, string) {
+	if h.Space != nil {
+		return t.IdleIn(h.Space)
+	}
+	return t.IdleIn(p.Space)
+}
+
 // Wait is how long to wait between two looks; 0 for not at all.
 func (t Thresholds) Wait() time.Duration { return min(t.Settle, t.Grace) }
 

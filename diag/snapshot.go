@@ -1,8 +1,10 @@
 package diag
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -16,6 +18,38 @@ type Snapshot struct {
 	Host   procfd.Host
 	Spaces []*Space
 	Gaps   []Gap // of the look as a whole
+}
+
+// Carry adds the processes of an earlier look that this one did not take again, because nothing about them was open.
+func (s *Snapshot) Carry(earlier *Snapshot) {
+	taken := map[procKey]bool{}
+	spaces := map[uint64]*Space{}
+	for _, space := range s.Spaces {
+		spaces[space.Netns] = space
+		for _, p := range space.Procs {
+			taken[procKey{p.PID, p.Start}] = true
+		}
+	}
+	for _, was := range earlier.Spaces {
+		var left []*Proc
+		for _, p := range was.Procs {
+			if !taken[procKey{p.PID, p.Start}] {
+				p.Carried = true
+				left = append(left, p)
+			}
+		}
+		space := spaces[was.Netns]
+		if space == nil && len(left) > 0 {
+			again := *was
+			again.Procs = nil
+			space = &again
+			s.Spaces = append(s.Spaces, space)
+		}
+		if space != nil {
+			space.Procs = append(space.Procs, left...)
+			slices.SortFunc(space.Procs, func(a, b *Proc) int { return a.PID - b.PID })
+		}
+	}
 }
 
 // Gap is something that could not be seen, and so may hide a leak.
@@ -61,6 +95,10 @@ type Proc struct {
 	Kin []*Proc
 	// Parent is the executable of the process's parent, "" when it is not known.
 	Parent string
+	// EventLoop: it has epoll sets, and is told through them alone of what happens to a socket.
+	EventLoop bool
+	// Carried: it is as an earlier look saw it.
+	Carried bool
 	// Alone: every process that could be seen was asked for the sockets of this one, so nobody else holds those without
 	// [HeldSocket.Others].
 	Alone bool
@@ -138,6 +176,13 @@ type Destination struct {
 	Used      int // local ports of the range that are taken towards Peer, in any state
 	TimeWait  int // of them in TIME-WAIT
 	Low, High int // the range, both ends included
+}
+
+// SortDestinations puts the busiest first.
+func SortDestinations(list []Destination) {
+	slices.SortFunc(list, func(a, b Destination) int {
+		return cmp.Or(cmp.Compare(b.Used, a.Used), a.Peer.Compare(b.Peer), a.Local.Compare(b.Local))
+	})
 }
 
 // Size is how many ports the range has.

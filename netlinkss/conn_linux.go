@@ -255,7 +255,7 @@ func (c *Conn) Lookup(ctx context.Context, r Request, f Family, local, peer neti
 		return nil, ErrNotFound
 	case err != nil && !errors.Is(err, errStopped):
 		return nil, opError("look up socket", err)
-	case found == nil || found.Local.Port() != local.Port() || found.Peer != peer:
+	case found == nil || found.Local.Port() != local.Port() || Unmap(found.Peer) != Unmap(peer):
 		return nil, ErrNotFound
 	}
 	return found, nil

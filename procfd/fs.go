@@ -44,6 +44,9 @@ func (f *FS) Path(pid int, elem ...string) string {
 	return filepath.Join(append([]string{f.root, strconv.Itoa(pid)}, elem...)...)
 }
 
+// SelfPath is the link that names the reader's own process.
+func (f *FS) SelfPath() string { return filepath.Join(f.root, "self") }
+
 // NetPath is the path of a file of the network namespace of pid, or of the reader's when pid is 0.
 func (f *FS) NetPath(pid int, name string) string {
 	if pid == 0 {

@@ -34,6 +34,8 @@ type Process struct {
 	RSS     uint64 // bytes
 	Threads int
 	State   byte // of the thread group leader, as in /proc/PID/stat
+	// Kernel: a thread of the kernel. It holds nothing, and no more is read of it.
+	Kernel bool
 
 	// Netns is the inode of the network namespace, 0 when it may not be read.
 	Netns uint64
@@ -55,6 +57,9 @@ type Process struct {
 
 	Gaps []Gap
 }
+
+// flagKernelThread is PF_KTHREAD of the flags in /proc/PID/stat.
+const flagKernelThread = 0x00200000
 
 // NoLimit is the soft limit of a process that has none.
 const NoLimit = ^uint64(0)
@@ -104,10 +109,13 @@ func (f *FS) Identify(pid int) (*Process, error) {
 	}
 	p := &Process{
 		PID: pid, PPID: stat.PPID, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
-		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid,
+		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid, Kernel: stat.Flags&flagKernelThread != 0,
 	}
 	if up := f.uptime(); up > 0 {
 		p.Uptime = max(up-time.Duration(p.Start)*(time.Second/userHZ), 0)
+	}
+	if p.Kernel {
+		return p, nil
 	}
 	p.identify(f, proc)
 	p.limits(proc)

@@ -15,6 +15,8 @@ func (p *program) leakscanCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
 		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
+		&cli.BoolFlag{Name: "all", Usage: "every process: the ranking, then the worst in full"},
+		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
 	}
 	flags = append(flags, thresholdFlags()...)
 	return &cli.Command{
@@ -92,7 +94,7 @@ func (p *program) newScan(c *cli.Context) (*scan.Scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scan.Scan{Source: src, Thresholds: t, Rules: rules}, nil
+	return &scan.Scan{Source: src, Thresholds: t, Rules: rules, Deep: c.Bool("deep")}, nil
 }
 
 func thresholds(c *cli.Context) (diag.Thresholds, error) {
@@ -141,8 +143,14 @@ func selectPIDs(s *scan.Scan, c *cli.Context) error {
 		return err
 	}
 	names := c.StringSlice("name")
+	if c.Bool("all") {
+		if explicit+len(names) > 0 || port != 0 {
+			return hint(usage("--all and a choice of processes contradict each other"), "give one of them")
+		}
+		return s.Everybody()
+	}
 	if explicit == 0 && len(names) == 0 && port == 0 {
-		return hint(usage("leakscan needs a process"), "give a PID, --name NAME or --port PORT; `sockleak tcpstat` counts the whole host")
+		return hint(usage("leakscan needs a process"), "give a PID, --name NAME, --port PORT or --all; `sockleak tcpstat` counts the whole host")
 	}
 	if len(names) > 0 {
 		if err := s.ByName(names); err != nil {

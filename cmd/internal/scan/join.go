@@ -3,22 +3,25 @@ package scan
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// join lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
-func (s *Scan) join(ctx context.Context, space *diag.Space, list *Sockets, procs []*procfd.Process) (*diag.Join, error) {
+// joinSockets lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
+func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
 	probe := *procs[0] // the walk writes to the process itself
-	f := feed{space: space, list: list, walked: make(chan walked, 1)}
+	f := feed{space: l.space, list: l.list, walked: make(chan walked, 1)}
 	idle := make(chan struct{})
-	go func() { f.walked <- s.walk(space, procs, idle) }()
+	go func() { f.walked <- l.walk(procs, idle) }()
 	var ports []uint16
 	if len(procs) == 1 {
-		ports = s.ports(space, list, &probe)
+		ports = l.ports(&probe)
 	}
 	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
 	if len(ports) > 0 {
@@ -39,12 +42,27 @@ func (s *Scan) join(ctx context.Context, space *diag.Space, list *Sockets, procs
 	if err := f.wait(); err != nil {
 		return nil, err
 	}
-	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
-		s.Source.Detail("the ports did not cover the process: reading every socket")
+	if len(ports) == 0 {
+		return f.join, nil
+	}
+	if len(f.join.Unlisted()) > manyUnlisted {
+		l.Source.Detail("the ports did not cover the process: reading every socket")
 		rest := netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())
 		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
 	}
-	return f.join, nil
+	return f.join, l.dumpQueues(ctx, &f, ports)
+}
+
+// dumpQueues lists what waits on the ports of listeners that the first list left out.
+func (l *look) dumpQueues(ctx context.Context, f *feed, listed []uint16) error {
+	ports := slices.DeleteFunc(f.join.QueuePorts(), func(port uint16) bool { return slices.Contains(listed, port) })
+	for part := range slices.Chunk(ports, netlinkss.MaxPorts) {
+		states := netlinkss.Estab.Mask() | netlinkss.CloseWait.Mask()
+		if err := f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: states, Ports: part}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // manyUnlisted is from how many descriptors without a socket another dump is cheaper than asking each.
@@ -56,21 +74,42 @@ type walked struct {
 	err  error
 }
 
-// walk reads the descriptors of processes. One that was selected and has ended since is left out. Of space it
-// touches the processes alone, as the join does.
-func (s *Scan) walk(space *diag.Space, procs []*procfd.Process, idle <-chan struct{}) walked {
+// walk reads the descriptors of processes and of their descendants. One that was selected and has ended since is left
+// out. Of the space it touches the processes alone, as the join does.
+func (l *look) walk(procs []*procfd.Process, idle <-chan struct{}) walked {
+	errs := make([]error, len(procs))
+	if len(procs) == 1 {
+		errs[0] = l.Source.FS.ReadDescriptors(procs[0], idle)
+	} else {
+		l.walkMany(procs, errs)
+	}
 	var there []*procfd.Process
-	for _, p := range procs {
-		err := s.Source.FS.ReadDescriptors(p, idle)
-		if errors.Is(err, procfd.ErrGone) && s.Selected {
+	for i, p := range procs {
+		if errors.Is(errs[i], procfd.ErrGone) && l.Selected {
 			continue
 		}
-		if err != nil {
-			return walked{err: goneHint(err)}
+		if errs[i] != nil {
+			return walked{err: goneHint(errs[i])}
 		}
 		there = append(there, p)
 	}
-	return walked{join: diag.NewJoin(space, there)}
+	join := diag.NewJoin(l.space, there)
+	l.kin(join)
+	return walked{join: join}
+}
+
+// walkMany reads several processes side by side.
+func (l *look) walkMany(procs []*procfd.Process, errs []error) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(procs)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(procs); i = int(next.Add(1)) - 1 {
+				errs[i] = l.Source.FS.ReadDescriptors(procs[i], nil)
+			}
+		})
+	}
+	workers.Wait()
 }
 
 // feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
@@ -119,7 +158,7 @@ func (f *feed) add(s *netlinkss.Socket) {
 }
 
 func (f *feed) hold(s *netlinkss.Socket) {
-	if s.Inode == 0 && s.State != netlinkss.TimeWait {
+	if s.Inode == 0 && s.State == netlinkss.SynRecv {
 		return
 	}
 	n := len(f.waiting)
@@ -164,27 +203,27 @@ const (
 // on, those of the services that a client is connected to. A dump that the kernel filters by them costs a fifth for
 // each socket of others. They are told from a few descriptors; what has another port is not lost, it is looked up
 // one by one. None: list everything, because there is not much more, or because it may not be told.
-func (s *Scan) ports(space *diag.Space, list *Sockets, p *procfd.Process) []uint16 {
-	if list.Conn == nil {
+func (l *look) ports(p *procfd.Process) []uint16 {
+	if l.list.Conn == nil {
 		return nil
 	}
-	open := s.Source.FS.CountDescriptors(p.PID)
-	stat, err := s.Source.FS.Sockstat(p.PID)
+	open := l.Source.FS.CountDescriptors(p.PID)
+	stat, err := l.Source.FS.Sockstat(p.PID)
 	all := max(stat.InUse, 0) + max(stat.InUse6, 0) + max(stat.TW, 0)
 	if err != nil || open == 0 || stat.TW < 0 || all < filterFrom || all < filterShare*open {
 		return nil
 	}
-	ports := s.samplePorts(p, open)
+	ports := l.samplePorts(p, open)
 	if len(ports) > 0 {
-		s.Source.Detail("asking the kernel for sockets on ports %v only: process %d has up to %d of %d", ports, p.PID, open, all)
-		space.TimeWait, space.TimeWaitSource = stat.TW, "/proc/net/sockstat"
+		l.Source.Detail("asking the kernel for sockets on ports %v only: process %d has up to %d of %d", ports, p.PID, open, all)
+		l.space.TimeWait, l.space.TimeWaitSource = stat.TW, "/proc/net/sockstat"
 	}
 	return ports
 }
 
 // samplePorts looks at descriptors all over the table.
-func (s *Scan) samplePorts(p *procfd.Process, open int) []uint16 {
-	asker, err := s.Source.FS.Ask(p)
+func (l *look) samplePorts(p *procfd.Process, open int) []uint16 {
+	asker, err := l.Source.FS.Ask(p)
 	if err != nil {
 		return nil
 	}
@@ -193,7 +232,7 @@ func (s *Scan) samplePorts(p *procfd.Process, open int) []uint16 {
 	step := max(open/samples, 1)
 	for fd := step / 2; fd < open && len(seen) < samples; fd += step {
 		sock, ok := procfd.SocketFD{FD: fd}, false
-		if sock.Inode, ok = s.Source.FS.SocketInode(p, sock); !ok {
+		if sock.Inode, ok = l.Source.FS.SocketInode(p, sock); !ok {
 			continue
 		}
 		a, err := asker.Socket(sock)

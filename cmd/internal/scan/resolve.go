@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/sockleak/sockleak/diag"
@@ -13,17 +14,15 @@ import (
 
 // resolver finds out what the descriptors are that the dump did not show.
 type resolver struct {
-	scan *Scan
-	list *Sockets
-	join *diag.Join
+	*look
 
-	kernel string // release
-	netns  uint64 // cookie of the namespace that was dumped; 0 when it is not known
-	bound  map[uint64]bool
+	netns uint64 // cookie of the namespace that was dumped; 0 when it is not known
+	bound map[uint64]bool
 	// boundKnown: the kernel tells which sockets are bound and no more.
 	boundKnown bool
 	// Of the process at hand: sockets that are bound, or failed to connect, and living ones that nothing lists.
 	ambiguous, missed int
+	foreign           []foreigner
 }
 
 func (r *resolver) run(ctx context.Context) {
@@ -46,11 +45,12 @@ func (r *resolver) run(ctx context.Context) {
 
 // process resolves the descriptors of one process.
 func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Unlisted) {
-	fs := r.scan.Source.FS
+	fs := r.Source.FS
 	var asker *procfd.Asker
 	var askErr, protoErr error
 	unread, unasked := 0, 0
-	r.ambiguous, r.missed = 0, 0
+	r.ambiguous, r.missed, r.foreign = 0, 0, nil
+	inFlight := 0
 	for _, u := range unlisted {
 		proto, err := fs.Protocol(p.Process, u.SocketFD)
 		if err != nil {
@@ -62,6 +62,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 			continue
 		}
 		if !isTCP(proto) {
+			inFlight += r.inFlight(p, u, proto)
 			continue
 		}
 		if asker == nil && askErr == nil {
@@ -85,7 +86,11 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		}
 	}
 	if asker != nil {
+		r.foreigners(ctx, asker)
 		asker.Close()
+	}
+	if inFlight > 0 {
+		r.join.Unread(p, "descriptors on their way to another process", inFlight, "they were sent through a unix socket of it and nobody has received them: what they are is not told")
 	}
 	if unread > 0 {
 		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
@@ -108,6 +113,18 @@ func reason(err error) string {
 	return fmt.Sprint(err)
 }
 
+// inFlight is how many descriptors wait in a unix socket to be received. They are open, and in nobody's table.
+func (r *resolver) inFlight(p *diag.Proc, u diag.Unlisted, proto string) int {
+	if !strings.HasPrefix(proto, "UNIX") {
+		return 0
+	}
+	info, err := r.Source.FS.FDInfo(p.Process, u.SocketFD)
+	if err != nil {
+		return 0
+	}
+	return max(info.SCMFDs, 0)
+}
+
 // isTCP: accepted sockets of an MPTCP listener keep its name, whatever they speak.
 func isTCP(proto string) bool {
 	return proto == "TCP" || proto == "TCPv6" || proto == "MPTCP" || proto == "MPTCPv6"
@@ -116,7 +133,7 @@ func isTCP(proto string) bool {
 // answered sorts a TCP socket that was asked: dark, of another namespace, or alive and passed over.
 func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answer) {
 	if r.netns != 0 && a.NetnsCookie != 0 && a.NetnsCookie != r.netns {
-		r.join.Foreign(u)
+		r.foreign = append(r.foreign, foreigner{u, a})
 		return
 	}
 	sock := socketOf(a)
@@ -180,7 +197,7 @@ func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer,
 		return
 	}
 	// Under churn, most of these were closed between the question and the look-up.
-	if inode, ok := r.scan.Source.FS.SocketInode(u.Proc.Process, u.SocketFD); ok && inode == u.Inode {
+	if inode, ok := r.Source.FS.SocketInode(u.Proc.Process, u.SocketFD); ok && inode == u.Inode {
 		r.missed++
 	}
 }
@@ -191,7 +208,7 @@ func (r *resolver) alive(ctx context.Context, u diag.Unlisted, a *procfd.Answer,
 func (r *resolver) isBound(ctx context.Context, u diag.Unlisted) (bound, known bool) {
 	if r.bound == nil {
 		r.bound = map[uint64]bool{}
-		r.boundKnown = r.list.Conn != nil && listsBound(r.kernel) && r.readBound(ctx)
+		r.boundKnown = r.list.Conn != nil && listsBound(r.host.Kernel) && r.readBound(ctx)
 	}
 	return r.bound[u.Inode], r.boundKnown
 }

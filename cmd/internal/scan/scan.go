@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/diag"
-	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
@@ -17,10 +17,13 @@ import (
 type Scan struct {
 	Source     *Source
 	PIDs       []int
-	Selected   bool // the PIDs were found by name or port: one that has ended since is no error
+	Selected   bool // the PIDs were found and not named: one that has ended since is no error
 	Thresholds diag.Thresholds
 	Rules      []*diag.Rule
 	Gaps       []diag.Gap // of finding the PIDs
+	// Deep asks every connection for its options and every process for the sockets of those that are scanned, whatever
+	// that costs.
+	Deep bool
 }
 
 // Run looks and judges.
@@ -66,12 +69,13 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	if err != nil {
 		return err
 	}
+	family := sync.OnceValue(s.family)
 	for _, netns := range order {
-		space, err := s.space(ctx, snap.Host, netns, byNetns[netns])
-		if err != nil {
+		l := &look{Scan: s, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
+		if err := l.read(ctx, byNetns[netns]); err != nil {
 			return err
 		}
-		snap.Spaces = append(snap.Spaces, space)
+		snap.Spaces = append(snap.Spaces, l.space)
 	}
 	snap.At = time.Now()
 	h.Add(snap)
@@ -89,6 +93,9 @@ func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 		if err != nil {
 			return nil, nil, goneHint(err)
 		}
+		if p.Kernel && s.Selected {
+			continue
+		}
 		if p.TGID != 0 && p.TGID != pid {
 			return nil, nil, hint.Add(fmt.Errorf("%d is a thread and no process", pid), "its process is %d", p.TGID)
 		}
@@ -105,101 +112,4 @@ func goneHint(err error) error {
 		return hint.Add(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
 	}
 	return err
-}
-
-// space reads one network namespace and joins its sockets to the processes.
-func (s *Scan) space(ctx context.Context, host procfd.Host, netns uint64, procs []*procfd.Process) (*diag.Space, error) {
-	fs := s.Source.FS
-	path := "" // of the namespace, for entering it
-	if own := fs.Netns(); netns != 0 && netns != own && s.Source.From == "" {
-		path = fs.NetnsPath(procs[0])
-	}
-	space := &diag.Space{Netns: netns}
-	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
-	_ = netlinkss.InNetns(path, func() error {
-		space.Sysctls = fs.NetSysctls()
-		return nil
-	})
-	list, err := s.Source.Open(path, procs[0].PID)
-	if err != nil {
-		return nil, err
-	}
-	defer list.Close()
-	space.Gaps = append(space.Gaps, list.Gaps...)
-	join, err := s.join(ctx, space, list, procs)
-	if err != nil {
-		return nil, err
-	}
-	(&resolver{scan: s, list: list, join: join, kernel: host.Kernel}).run(ctx)
-	s.mptcp(ctx, space, list, join)
-	join.Space()
-	s.withoutInfo(space)
-	s.askMasked(space, host.Uptime)
-	return space, nil
-}
-
-// mptcp asks for the state of MPTCP connections, if there are any.
-func (s *Scan) mptcp(ctx context.Context, space *diag.Space, list *Sockets, join *diag.Join) {
-	if list.Conn == nil || !join.HasMPTCP() {
-		return
-	}
-	for sock, err := range list.Dump(ctx, netlinkss.Request{Protocol: netlinkss.ProtocolMPTCP}) {
-		if err != nil {
-			space.Gaps = append(space.Gaps, diag.Gap{What: "MPTCP connections that the peer has closed", Why: err.Error()})
-			return
-		}
-		join.AddMPTCP(sock)
-	}
-}
-
-// withoutInfo names the sockets that a file has without TCP_INFO: nothing can be proved of them. /proc/net/tcp has a
-// gap of its own.
-func (s *Scan) withoutInfo(space *diag.Space) {
-	if s.Source.From == "" {
-		return
-	}
-	for _, p := range space.Procs {
-		n := 0
-		for i := range p.Held {
-			switch h := &p.Held[i]; h.State {
-			case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
-				if h.InfoLen() < netlinkss.InfoHasClocks {
-					n++
-				}
-			}
-		}
-		if n > 0 {
-			p.Gaps = append(p.Gaps, diag.Gap{
-				What: "TCP_INFO of sockets of " + diag.Subject(p.Process), Count: n,
-				Why: "the dump was recorded without it, and so nothing can be proved of them: ss -i records it",
-			})
-		}
-	}
-}
-
-// askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
-// Those that cannot be asked stay unknown, and the rule says so.
-func (s *Scan) askMasked(space *diag.Space, uptime time.Duration) {
-	threshold, _ := s.Thresholds.IdleIn(space)
-	for _, p := range space.Procs {
-		var asker *procfd.Asker
-		for i := range p.Held {
-			h := &p.Held[i]
-			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown || !diag.Idle(h.Socket, uptime).AtLeast(threshold) {
-				continue
-			}
-			if asker == nil {
-				var err error
-				if asker, err = s.Source.FS.Ask(p.Process); err != nil {
-					break
-				}
-			}
-			if a, err := asker.Socket(h.SocketFD()); err == nil {
-				h.Ask(a.KeepAlive)
-			}
-		}
-		if asker != nil {
-			asker.Close()
-		}
-	}
 }

@@ -3,7 +3,6 @@ package scan
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,16 +12,28 @@ import (
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
+// Everybody takes every process but the reader itself.
+func (s *Scan) Everybody() error {
+	pids, err := s.Source.FS.PIDs()
+	if err != nil {
+		return err
+	}
+	self := selfPID(s.Source.FS)
+	s.PIDs = slices.DeleteFunc(pids, func(pid int) bool { return pid == self })
+	s.Selected = true
+	return nil
+}
+
 // ByName finds processes by what they call themselves and by their executable's name.
 func (s *Scan) ByName(names []string) error {
 	pids, err := s.Source.FS.PIDs()
 	if err != nil {
 		return err
 	}
-	before := len(s.PIDs)
+	before, self := len(s.PIDs), selfPID(s.Source.FS)
 	for _, pid := range pids {
 		comm, exe := s.Source.FS.Names(pid)
-		if pid != os.Getpid() && (slices.Contains(names, comm) || exe != "" && slices.Contains(names, filepath.Base(exe))) {
+		if pid != self && (slices.Contains(names, comm) || exe != "" && slices.Contains(names, filepath.Base(exe))) {
 			s.PIDs = append(s.PIDs, pid)
 		}
 	}

@@ -1,0 +1,251 @@
+package scan
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// enrich adds what the lists of sockets and descriptors do not have.
+func (l *look) enrich(ctx context.Context) {
+	if l.Source.From != "" {
+		return // of another host, or another time
+	}
+	l.parents()
+	l.ends(ctx)
+	l.holders()
+	l.waits()
+	l.options()
+	l.destinations(ctx)
+}
+
+// selfPID is the reader's own number in the proc filesystem that it reads; 0 when it is not in there.
+func selfPID(fs *procfd.FS) int {
+	link, err := os.Readlink(fs.SelfPath())
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(link)
+	return pid
+}
+
+func isConnection(h *diag.HeldSocket) bool {
+	return h.State != netlinkss.Listen && h.State != netlinkss.Unconn && h.State != netlinkss.BoundInactive
+}
+
+// mostEnds is how many other ends are looked up in one namespace.
+const mostEnds = 2048
+
+// ends looks up the other ends of connections that stay on this host, as far as a verdict may rest on them: first of
+// those that are half closed or have something queued, then of those that are silent.
+func (l *look) ends(ctx context.Context) {
+	if l.list.Conn == nil {
+		return
+	}
+	left := mostEnds
+	for _, want := range []func(*diag.Proc, *diag.HeldSocket) bool{isUnfinished, l.isSilent} {
+		for _, p := range l.space.Procs {
+			for i := range p.Held {
+				h := &p.Held[i]
+				if !isLocal(h) || h.Space != nil || h.End != nil || !want(p, h) {
+					continue
+				}
+				if left--; left < 0 {
+					return
+				}
+				l.end(ctx, h)
+			}
+		}
+	}
+}
+
+// isLocal: both addresses are this host's, as far as that can be told without its list of addresses.
+func isLocal(h *diag.HeldSocket) bool {
+	local, peer := h.Local.Addr().Unmap(), h.Peer.Addr().Unmap()
+	return peer.IsValid() && h.Peer.Port() != 0 && (local == peer || local.IsLoopback() && peer.IsLoopback())
+}
+
+func isUnfinished(_ *diag.Proc, h *diag.HeldSocket) bool {
+	switch h.State {
+	case netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.FinWait2:
+		return true
+	case netlinkss.Estab:
+		return h.SendQ > 0 || h.RecvQ > 0
+	}
+	return false
+}
+
+func (l *look) isSilent(p *diag.Proc, h *diag.HeldSocket) bool {
+	threshold, _ := l.Thresholds.IdleOf(p, h)
+	return h.State == netlinkss.Estab && diag.Idle(h.Socket, l.host.Uptime).AtLeast(threshold)
+}
+
+// end looks one up. That it is not there is nothing to tell: it may be anything between closed and behind a filter.
+func (l *look) end(ctx context.Context, h *diag.HeldSocket) {
+	family, local, peer := h.Family, h.Local, h.Peer
+	if h.IsIPv4() { // the two ends may differ in family, and are in one table
+		family, local, peer = netlinkss.Inet, netlinkss.Unmap(local), netlinkss.Unmap(peer)
+	}
+	end, err := l.list.Conn.Lookup(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}, family, peer, local, h.Interface, 0)
+	if err == nil {
+		h.End = &diag.End{Socket: end}
+	}
+}
+
+// wantedEnds are the other ends whose holders are still to be found, by inode; those of the look's own processes are filled in.
+func (l *look) wantedEnds() map[uint64]*diag.End {
+	ends := map[uint64]*diag.End{}
+	for _, p := range l.space.Procs {
+		for i := range p.Held {
+			if end := p.Held[i].End; end != nil && end.Inode != 0 {
+				ends[uint64(end.Inode)] = end
+			}
+		}
+	}
+	if len(ends) == 0 {
+		return ends
+	}
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			h := &p.Held[i]
+			if end := ends[uint64(h.Inode)]; end != nil {
+				end.Holders = append(end.Holders, diag.Holder{PID: p.PID, FD: h.FD(), Task: h.Task, Name: p.Name})
+			}
+		}
+	}
+	for inode, end := range ends {
+		if len(end.Holders) > 0 {
+			delete(ends, inode)
+		}
+	}
+	return ends
+}
+
+// waits asks what the processes wait for, where some socket of theirs may have been abandoned.
+func (l *look) waits() {
+	for _, p := range l.judged() {
+		if !slices.ContainsFunc(p.Held, l.mayBeAbandoned) {
+			continue
+		}
+		waits, err := l.Source.FS.Waits(p.Process)
+		if err != nil {
+			continue // then it is not known
+		}
+		p.EventLoop = waits.Sets > 0
+		for i := range p.Held {
+			if h := &p.Held[i]; isConnection(h) {
+				h.Watch = waits.Watched(h.SocketFD())
+			}
+		}
+	}
+}
+
+// mayBeAbandoned: nothing has come or gone for the grace.
+func (l *look) mayBeAbandoned(h diag.HeldSocket) bool {
+	return isConnection(&h) && diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace)
+}
+
+// options asks the connections themselves, if that is wanted.
+func (l *look) options() {
+	if !l.Deep {
+		return
+	}
+	for _, p := range l.judged() {
+		asker, err := l.Source.FS.Ask(p.Process)
+		if err != nil {
+			l.join.Unread(p, "options of sockets", 0, reason(err))
+			continue
+		}
+		refused := 0
+		for i := range p.Held {
+			h := &p.Held[i]
+			if !isConnection(h) {
+				continue
+			}
+			a, err := asker.Socket(h.SocketFD())
+			if err != nil {
+				refused++
+				continue
+			}
+			if h.Keepalive == diag.KeepaliveUnknown {
+				h.Ask(a.KeepAlive)
+			}
+			h.Options = &diag.Options{
+				KeepAlive: a.KeepAlive, KeepIdle: a.KeepAliveIdle, KeepInterval: a.KeepAliveInterval, KeepCount: a.KeepAliveCount,
+				UserTimeout: a.UserTimeout, ReceiveTimeout: a.ReceiveTimeout, SendTimeout: a.SendTimeout, Linger: a.Linger,
+			}
+		}
+		asker.Close()
+		if refused > 0 {
+			p.Gaps = append(p.Gaps, diag.Gap{
+				What: "options of sockets of " + diag.Subject(p.Process), Count: refused, Minor: true,
+				Why: "they could not be asked, or were closed meanwhile",
+			})
+		}
+	}
+}
+
+// busyShare is which part of the port range a process must take towards one peer for everybody's to be counted.
+const busyShare = 20
+
+// destinations counts the local ports that are taken towards the peers of the processes.
+func (l *look) destinations(ctx context.Context) {
+	low, high := l.space.Sysctls.PortLow, l.space.Sysctls.PortHigh
+	if low <= 0 || high < low {
+		return
+	}
+	busy := l.join.BusyPeers(max((high-low+1)/busyShare, 1))
+	if len(busy) == 0 {
+		return
+	}
+	ports := map[uint16]bool{}
+	for peer := range busy {
+		ports[peer.Port()] = true
+	}
+	r := netlinkss.Request{}
+	for port := range ports {
+		r.Ports = append(r.Ports, port)
+	}
+	if len(r.Ports) > netlinkss.MaxPorts {
+		r.Ports = nil
+	}
+	type from struct {
+		local netip.Addr
+		peer  netip.AddrPort
+	}
+	counts := map[from]*diag.Destination{}
+	for s, err := range l.list.Dump(ctx, r) {
+		if err != nil {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "local ports towards busy peers", Minor: true, Why: err.Error()})
+			return
+		}
+		local, peer := netlinkss.Unmap(s.Local), netlinkss.Unmap(s.Peer)
+		if port := int(local.Port()); busy[peer] == nil || port < low || port > high || s.State == netlinkss.Listen {
+			continue
+		}
+		key := from{local.Addr(), peer}
+		d := counts[key]
+		if d == nil {
+			d = &diag.Destination{Local: local.Addr(), Peer: peer, Low: low, High: high}
+			counts[key] = d
+		}
+		d.Used++
+		if s.State == netlinkss.TimeWait {
+			d.TimeWait++
+		}
+	}
+	for key, d := range counts {
+		for _, p := range busy[key.peer] {
+			p.Destinations = append(p.Destinations, *d)
+		}
+	}
+	for _, p := range l.space.Procs {
+		diag.SortDestinations(p.Destinations)
+	}
+}

@@ -1,0 +1,106 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// foreigner is a TCP socket of another namespace than its process: it was made there, or sent from there.
+type foreigner struct {
+	diag.Unlisted
+	answer *procfd.Answer
+}
+
+// foreigners reads the namespaces of the sockets that are not in the process's own. What may not be entered is a gap.
+func (r *resolver) foreigners(ctx context.Context, asker *procfd.Asker) {
+	files := map[uint64]*os.File{} // of the namespaces, by inode
+	members := map[uint64][]foreigner{}
+	var order []uint64
+	for _, f := range r.foreign {
+		file, err := asker.Netns(f.SocketFD)
+		if err != nil {
+			r.join.Foreign(f.Unlisted)
+			continue
+		}
+		ino := inodeOf(file)
+		if files[ino] != nil {
+			file.Close()
+		} else {
+			files[ino] = file
+			order = append(order, ino)
+		}
+		members[ino] = append(members[ino], f)
+	}
+	for _, ino := range order {
+		if err := r.abroad(ctx, ino, files[ino], members[ino]); err != nil {
+			for _, f := range members[ino] {
+				if !r.join.Listed(f.Inode) {
+					r.join.Foreign(f.Unlisted)
+				}
+			}
+		}
+		files[ino].Close()
+	}
+}
+
+func inodeOf(f *os.File) uint64 {
+	st, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		return sys.Ino
+	}
+	return 0
+}
+
+// abroad joins the sockets of one other namespace.
+func (r *resolver) abroad(ctx context.Context, ino uint64, file *os.File, members []foreigner) error {
+	// The kernel's own numbers, whatever proc filesystem is read.
+	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: path})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	space := &diag.Space{Netns: ino}
+	_ = netlinkss.InNetns(path, func() error {
+		space.Sysctls = r.Source.FS.NetSysctls()
+		return nil
+	})
+	for sock, err := range conn.Dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo}) {
+		if err != nil {
+			return err
+		}
+		r.join.AddForeign(space, sock)
+	}
+	for _, f := range members {
+		if !r.join.Listed(f.Inode) {
+			r.unlistedAbroad(f)
+		}
+	}
+	return nil
+}
+
+// unlistedAbroad sorts a socket that its own namespace does not list.
+func (r *resolver) unlistedAbroad(f foreigner) {
+	sock, a := socketOf(f.answer), f.answer
+	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
+	switch {
+	case sock.InfoLen() == 0 || sock.State != netlinkss.Unconn:
+		r.join.Foreign(f.Unlisted)
+		return
+	case established(sock):
+		d.Alive = diag.Dead
+	case a.Local.Port() != 0:
+		r.ambiguous++
+		return
+	}
+	r.join.Dark(f.Unlisted, d)
+}

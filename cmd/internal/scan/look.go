@@ -1,0 +1,127 @@
+package scan
+
+import (
+	"context"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// look is one network namespace, while it is read.
+type look struct {
+	*Scan
+	host   procfd.Host
+	family func() *family
+	space  *diag.Space
+	list   *Sockets
+	join   *diag.Join
+}
+
+// read reads the namespace and joins its sockets to the processes, which live in it.
+func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
+	fs := l.Source.FS
+	path := "" // of the namespace, for entering it
+	if own := fs.Netns(); l.space.Netns != 0 && l.space.Netns != own && l.Source.From == "" {
+		path = fs.NetnsPath(procs[0])
+	}
+	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
+	_ = netlinkss.InNetns(path, func() error {
+		l.space.Sysctls = fs.NetSysctls()
+		return nil
+	})
+	var err error
+	if l.list, err = l.Source.Open(path, procs[0].PID); err != nil {
+		return err
+	}
+	defer l.list.Close()
+	l.space.Gaps = append(l.space.Gaps, l.list.Gaps...)
+	l.space.Orphans = l.orphans(procs[0].PID)
+	if l.join, err = l.joinSockets(ctx, procs); err != nil {
+		return err
+	}
+	(&resolver{look: l}).run(ctx)
+	l.mptcp(ctx)
+	l.join.Space()
+	l.withoutInfo()
+	l.askMasked()
+	l.enrich(ctx)
+	return nil
+}
+
+// orphans is how many sockets of the host no process holds, -1 when that is not told.
+func (l *look) orphans(pid int) int {
+	stat, err := l.Source.FS.Sockstat(pid)
+	if err != nil || l.Source.From != "" {
+		return -1
+	}
+	return stat.Orphan
+}
+
+// mptcp asks for the state of MPTCP connections, if there are any.
+func (l *look) mptcp(ctx context.Context) {
+	if l.list.Conn == nil || !l.join.HasMPTCP() {
+		return
+	}
+	for sock, err := range l.list.Dump(ctx, netlinkss.Request{Protocol: netlinkss.ProtocolMPTCP}) {
+		if err != nil {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "MPTCP connections that the peer has closed", Why: err.Error()})
+			return
+		}
+		l.join.AddMPTCP(sock)
+	}
+}
+
+// withoutInfo names the sockets that a file has without TCP_INFO: nothing can be proved of them. /proc/net/tcp has a
+// gap of its own.
+func (l *look) withoutInfo() {
+	if l.Source.From == "" {
+		return
+	}
+	for _, p := range l.space.Procs {
+		n := 0
+		for i := range p.Held {
+			switch h := &p.Held[i]; h.State {
+			case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
+				if h.InfoLen() < netlinkss.InfoHasClocks {
+					n++
+				}
+			}
+		}
+		if n > 0 {
+			p.Gaps = append(p.Gaps, diag.Gap{
+				What: "TCP_INFO of sockets of " + diag.Subject(p.Process), Count: n,
+				Why: "the dump was recorded without it, and so nothing can be proved of them: ss -i records it",
+			})
+		}
+	}
+}
+
+// askMasked asks the sockets whose keepalive another timer hides, where the answer bears on a verdict.
+// Those that cannot be asked stay unknown, and the rule says so.
+func (l *look) askMasked() {
+	for _, p := range l.space.Procs {
+		var asker *procfd.Asker
+		for i := range p.Held {
+			h := &p.Held[i]
+			if h.State != netlinkss.Estab || h.Keepalive != diag.KeepaliveUnknown {
+				continue
+			}
+			if threshold, _ := l.Thresholds.IdleOf(p, h); !diag.Idle(h.Socket, l.host.Uptime).AtLeast(threshold) {
+				continue
+			}
+			if asker == nil {
+				var err error
+				if asker, err = l.Source.FS.Ask(p.Process); err != nil {
+					break
+				}
+			}
+			if a, err := asker.Socket(h.SocketFD()); err == nil {
+				h.Ask(a.KeepAlive)
+			}
+		}
+		if asker != nil {
+			asker.Close()
+		}
+	}
+}
