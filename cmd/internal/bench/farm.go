@@ -29,18 +29,27 @@ type holder struct {
 	stdin io.Closer
 }
 
-// plant starts as many holders as the sockets need. The farm is to be closed after an error, too.
-func plant(sockets int) (*farm, error) {
+// smallSockets is what each of the processes has that are there for their number.
+const smallSockets = 20
+
+// plant starts as many holders as the sockets need, the first with as many as it may have, and small ones until there are so many
+// processes. The farm is to be closed after an error, too.
+func plant(sockets, processes int) (*farm, error) {
 	f := &farm{}
-	for f.sockets < sockets {
-		n := min(sockets-f.sockets, holderSockets) / 2 * 2
-		if n == 0 {
-			break
-		}
+	large := (sockets + holderSockets - 1) / holderSockets
+	small := max(min(processes-large, (sockets-holderSockets)/smallSockets), 0)
+	sockets -= small * smallSockets
+	for left := sockets; left > 1; {
+		n := min(left, holderSockets) / 2 * 2
 		if err := f.add(n / 2); err != nil {
 			return f, err
 		}
-		f.sockets += n
+		left -= n
+	}
+	for range small {
+		if err := f.add(smallSockets / 2); err != nil {
+			return f, err
+		}
 	}
 	return f, nil
 }
@@ -65,6 +74,7 @@ func (f *farm) add(connections int) error {
 		return err
 	}
 	f.holders = append(f.holders, &holder{cmd, stdin})
+	f.sockets += 2 * connections
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
 		return fmt.Errorf("a holder of %d connections did not get ready: %q", connections, line)
 	}

@@ -23,10 +23,14 @@ func main() {
 	if os.Getenv(holderEnv) != "" {
 		exit(hold())
 	}
+	if pid := os.Getenv(floorEnv); pid != "" {
+		exit(floor(pid))
+	}
 	sockets := flag.Int("sockets", 100_000, "how many sockets stand while the commands run")
 	rounds := flag.Int("rounds", 5, "how many times each command runs")
+	processes := flag.Int("processes", 300, "how many processes hold them, at the least")
 	flag.Parse()
-	exit(bench(*sockets, *rounds))
+	exit(bench(*sockets, *rounds, *processes))
 }
 
 func exit(err error) {
@@ -37,7 +41,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func bench(sockets, rounds int) error {
+func bench(sockets, rounds, processes int) error {
 	if rounds < 1 || sockets < 1 {
 		return errors.New("-sockets and -rounds must be 1 or more")
 	}
@@ -52,20 +56,30 @@ func bench(sockets, rounds int) error {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build sockleak: %w", err)
 	}
-	f, err := plant(sockets)
+	f, err := plant(sockets, processes)
 	defer f.close()
 	if err != nil {
 		return err
 	}
 	pid := strconv.Itoa(f.pid())
 	fmt.Printf("%d sockets in %d processes; PID holds %d descriptors; %d rounds\n\n", f.sockets, len(f.holders), f.descriptors(), rounds)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	pairs := []pair{
-		{[]string{tool, "tcpstat"}, []string{"ss", "-tan"}},
-		{[]string{tool, "tcpstat", "--state", "close-wait"}, []string{"ss", "-tan", "state", "close-wait"}},
-		{[]string{tool, "leakscan", pid}, []string{"lsof", "-nP", "-p", pid}},
+		{a: []string{tool, "tcpstat"}, b: []string{"ss", "-tan"}},
+		{a: []string{tool, "tcpstat", "--state", "close-wait"}, b: []string{"ss", "-tan", "state", "close-wait"}},
+		{a: []string{tool, "leakscan", pid}, b: []string{"lsof", "-nP", "-p", pid}},
+		{a: []string{tool, "leakscan", pid}, b: []string{self}, floorOf: pid},
+		{a: []string{tool, "leakscan", "--all"}, b: []string{"ss", "-tanp"}, slow: true},
 	}
 	for _, p := range pairs {
-		if err := p.run(rounds); err != nil {
+		n := rounds
+		if p.slow {
+			n = max(rounds/5, 1)
+		}
+		if err := p.run(n); err != nil {
 			return err
 		}
 	}
