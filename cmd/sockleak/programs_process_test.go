@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +23,35 @@ type zooProcess struct {
 	truth zooTruth
 }
 
-func (p *zooProcess) pids() []int { return append([]int{p.pid}, p.truth.Children...) }
+// all are the processes that the truth is about.
+func (p *zooProcess) all() []int {
+	all := append([]int{p.pid}, p.truth.Children...)
+	if p.truth.Family {
+		all = append(all, descendants(p.pid)...)
+	}
+	all = append(all, p.truth.Unscanned...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// pids are those of them that are scanned.
+func (p *zooProcess) pids() []int {
+	return slices.DeleteFunc(p.all(), func(pid int) bool { return slices.Contains(p.truth.Unscanned, pid) })
+}
+
+// descendants are the children of a process, and theirs.
+func descendants(pid int) (all []int) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		b, _ := os.ReadFile(list)
+		for f := range strings.FieldsSeq(string(b)) {
+			if child, err := strconv.Atoi(f); err == nil {
+				all = append(append(all, child), descendants(child)...)
+			}
+		}
+	}
+	return all
+}
 
 // startZoo starts a program and returns when its sockets are in place. It ends with the test.
 func startZoo(t *testing.T, args ...string) *zooProcess {
@@ -75,7 +104,7 @@ func (p *zooProcess) verify() error {
 		return nil
 	}
 	got := map[string]int{}
-	for _, pid := range p.pids() {
+	for _, pid := range p.all() {
 		if err := zooHeld(pid, got); err != nil {
 			return err
 		}
@@ -86,35 +115,62 @@ func (p *zooProcess) verify() error {
 	return nil
 }
 
-// unreadCloseWait is in CLOSE-WAIT with a Recv-Q: not even the end was read.
-const unreadCloseWait = "CLOSE-WAIT unread"
+// The words of Held that are no states.
+const (
+	unreadCloseWait = "CLOSE-WAIT unread" // with a Recv-Q: not even the end was read
+	unreadEstab     = "ESTAB unread"
+	unaccepted      = "unaccepted"
+)
+
+// zooFD is a descriptor and what it is of.
+type zooFD struct {
+	fd int
+	to string
+}
+
+// zooFDs are the descriptors of a process. A thread may have some of its own, and the first one may have ended and show
+// none.
+func zooFDs(pid int) map[zooFD]bool {
+	all := map[zooFD]bool{}
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/fd/*", pid))
+	for _, link := range links {
+		fd, _ := strconv.Atoi(filepath.Base(link))
+		if to, err := os.Readlink(link); err == nil {
+			all[zooFD{fd, to}] = true
+		}
+	}
+	return all
+}
 
 // zooHeld counts the descriptors of a process by the state of their TCP sockets, from /proc alone. A socket that is in
-// no list of the kernel is "unlisted"; of an ESTAB socket the timer is told, and of a CLOSE-WAIT socket whether it is read.
+// no list of the kernel is "unlisted"; of an ESTAB socket the timer is told, and of ESTAB and CLOSE-WAIT whether
+// something is unread. What waits at the ports of the process's listeners is "unaccepted".
 func zooHeld(pid int, count map[string]int) error {
-	dir := procDir(pid)
-	states, err := zooStates(dir)
+	lists, err := readLists(pid)
 	if err != nil {
 		return err
 	}
-	fds, err := filepath.Glob(dir + "/fd/*")
-	if err != nil {
-		return err
-	}
-	for _, fd := range fds {
-		to, err := os.Readlink(fd)
-		if err != nil {
-			return err
-		}
-		inode, isSocket := strings.CutPrefix(to, "socket:[")
+	listens := map[string]bool{}
+	for fd := range zooFDs(pid) {
+		inode, isSocket := strings.CutPrefix(fd.to, "socket:[")
 		if !isSocket {
 			continue
 		}
-		switch state, ok := states[strings.TrimSuffix(inode, "]")]; {
+		switch s, ok := lists.held[strings.TrimSuffix(inode, "]")]; {
 		case !ok:
 			count["unlisted"]++
-		case state != notTCP:
-			count[state]++
+		case s.state != notTCP:
+			count[s.state]++
+			listens[s.port] = listens[s.port] || s.state == "LISTEN"
+		}
+	}
+	for _, s := range lists.nobodys {
+		switch {
+		case !listens[s.port]:
+		case strings.HasPrefix(s.state, "ESTAB"):
+			count[unaccepted]++
+		case strings.HasPrefix(s.state, "CLOSE-WAIT"):
+			count[unaccepted+" CLOSE-WAIT"]++
 		}
 	}
 	return nil
@@ -144,31 +200,58 @@ func zooTargets(pid, fd int) (found []string) {
 
 const notTCP = "not TCP"
 
-// zooStates reads the lists of a network namespace: inode → state.
-func zooStates(dir string) (map[string]string, error) {
-	states := map[string]string{}
+// zooSocket is a line of a list; of UNIX sockets and the like it is only known that they are that.
+type zooSocket struct{ state, port string }
+
+// zooLists are the sockets of the network namespaces that the threads of a process are in.
+type zooLists struct {
+	held    map[string]zooSocket // by inode
+	nobodys []zooSocket          // without one
+}
+
+// readLists reads the lists of every namespace once.
+func readLists(pid int) (*zooLists, error) {
+	l := &zooLists{held: map[string]zooSocket{}}
+	seen := map[string]bool{}
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		ns, err := os.Readlink(task + "/ns/net")
+		if err != nil || seen[ns] { // a thread that has ended is in none
+			continue
+		}
+		seen[ns] = true
+		if err := l.read(task + "/net"); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *zooLists) read(dir string) error {
 	// The column that has the inode.
 	lists := map[string]int{"udp": 9, "udp6": 9, "raw": 9, "raw6": 9, "unix": 6, "netlink": 9, "packet": 8, "tcp": 9, "tcp6": 9}
 	for list, column := range lists {
-		b, err := os.ReadFile(filepath.Join(dir, "net", list))
+		b, err := os.ReadFile(filepath.Join(dir, list))
 		if os.IsNotExist(err) && list != "tcp" {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for line := range strings.Lines(string(b)) {
 			f := strings.Fields(line)
 			switch {
 			case len(f) <= column:
-			case strings.HasPrefix(list, "tcp"):
-				states[f[column]] = zooState(f)
+			case !strings.HasPrefix(list, "tcp"):
+				l.held[f[column]] = zooSocket{state: notTCP}
+			case f[column] == "0":
+				l.nobodys = append(l.nobodys, tcpLine(f))
 			default:
-				states[f[column]] = notTCP
+				l.held[f[column]] = tcpLine(f)
 			}
 		}
 	}
-	return states, nil
+	return nil
 }
 
 var (
@@ -179,20 +262,20 @@ var (
 	tcpTimers = map[string]string{"00": "", "01": " on", "02": " keepalive", "03": " timewait", "04": " persist"}
 )
 
-// zooState reads a line of /proc/net/tcp: sl local rem st tx:rx tr:when …
-func zooState(f []string) string {
+// tcpLine reads a line of /proc/net/tcp: sl local rem st tx:rx tr:when …
+func tcpLine(f []string) zooSocket {
 	state := tcpStates[f[3]]
-	switch state {
-	case "ESTAB":
+	_, received, _ := strings.Cut(f[4], ":")
+	switch isUnread := strings.Trim(received, "0") != ""; {
+	case state == "ESTAB" && isUnread:
+		state = unreadEstab
+	case state == "ESTAB":
 		timer, _, _ := strings.Cut(f[5], ":")
-		return state + tcpTimers[timer]
-	case "CLOSE-WAIT":
-		_, received, _ := strings.Cut(f[4], ":")
-		if strings.Trim(received, "0") != "" {
-			return unreadCloseWait
-		}
+		state += tcpTimers[timer]
+	case state == "CLOSE-WAIT" && isUnread:
+		state = unreadCloseWait
 	}
-	return state
+	return zooSocket{state: state, port: f[1][strings.LastIndexByte(f[1], ':')+1:]}
 }
 
 // zooReport is what a test reads of a report.
@@ -218,10 +301,12 @@ type zooReport struct {
 
 type zooSample struct {
 	FD        int    `json:"fd"`
+	Local     string `json:"local"`
 	Peer      string `json:"peer"`
 	State     string `json:"state"`
 	Keepalive string `json:"keepalive"`
 	RecvQ     int    `json:"recv_q"`
+	SendQ     int    `json:"send_q"`
 	Inode     uint64 `json:"inode"`
 }
 
