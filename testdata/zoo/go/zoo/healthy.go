@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"time"
@@ -24,18 +23,18 @@ var healthy = map[string]func(*zoo) truth{
 	"half-closed-server": halfClosedServer,
 	"half-closed-client": halfClosedClient,
 	"preforked":          preforked,
-	"accept-queue":       acceptQueue,
 	"slow-to-close":      slowToClose,
 	"time-wait":          timeWait,
 	"between":            between,
 	"retries":            retries,
 	"retries-same":       retriesSame,
-	"connecting":         connecting,
 	"bound":              boundOnly,
 	"not-tcp":            notTCP,
 	"http-server":        httpServer,
 	"mptcp-server":       mptcpServer,
-	"pipe":               pipe,
+	"pipe":               func(z *zoo) truth { return pipe(z, map[string]int{listening: 1, estabKA: 2 * z.n}) },
+	"pipe-emptied":       func(z *zoo) truth { return pipe(z, map[string]int{listening: 1}) },
+	"pipe-half":          func(z *zoo) truth { return pipe(z, map[string]int{listening: 1, closeWait: z.n, finWait2: z.n}) },
 	"echo":               echo,
 }
 
@@ -98,36 +97,9 @@ func preforked(z *zoo) truth {
 	check(err)
 	defer f.Close()
 	for range z.n {
-		t.Children = append(t.Children, child(f))
+		t.Children = append(t.Children, cat(f))
 	}
 	return t
-}
-
-// child is a process that holds f and ends with this one, whose pipe its stdin is.
-func child(f *os.File) int {
-	cmd := exec.Command("cat") // it ends at the end of its input
-	cmd.ExtraFiles = []*os.File{f}
-	in, err := cmd.StdinPipe()
-	check(err)
-	keep(in)
-	check(cmd.Start())
-	return cmd.Process.Pid
-}
-
-// acceptQueue is slow to accept: what waits, open or ended, belongs to no descriptor yet.
-func acceptQueue(z *zoo) truth {
-	ln := silentListen(z.host)
-	for i := range z.n {
-		c, err := silentDialer.Dial("tcp", address(ln))
-		check(err)
-		check(c.(*net.TCPConn).SetKeepAlive(true))
-		if i%2 == 0 {
-			check(c.Close())
-			continue
-		}
-		keep(c)
-	}
-	return truth{Leaks: none, Held: map[string]int{listening: 1, estabKA: z.n / 2}}
 }
 
 // slowToClose takes a moment for each goodbye, so that there is always somebody in CLOSE-WAIT.
@@ -201,23 +173,6 @@ func retriesSame(z *zoo) truth {
 	return truth{Leaks: none}
 }
 
-// connecting waits for somebody who does not answer: the queue of its listener is full.
-func connecting(z *zoo) truth {
-	ln := bound(z.host)
-	check(unix.Listen(ln, 0))
-	addr := net.JoinHostPort(z.host, fmt.Sprint(port(ln)))
-	c := dial(addr) // takes the one place
-	check(c.(*net.TCPConn).SetKeepAlive(true))
-	keep(c)
-	for range z.n {
-		fd := socket(addr, unix.SOCK_NONBLOCK)
-		if err := unix.Connect(fd, sockaddr(addr)); err != unix.EINPROGRESS {
-			fail(fmt.Errorf("connect: %w", err))
-		}
-	}
-	return truth{Leaks: none, Held: map[string]int{listening: 1, estabKA: 1, synSent: z.n}}
-}
-
 // boundOnly reserves ports.
 func boundOnly(z *zoo) truth {
 	for range z.n {
@@ -272,8 +227,9 @@ func mptcpServer(z *zoo) truth {
 	return truth{Listen: address(ln), Leaks: none, Held: map[string]int{listening: 1, estabKA: z.n}}
 }
 
-// pipe joins connections as a pipe should: keepalive, the end handed on, both closed.
-func pipe(z *zoo) truth {
+// pipe joins connections as a pipe should: keepalive, the end handed on, both closed. What it then holds depends on whether
+// its guests stay, leave, or have said all and listen on.
+func pipe(z *zoo, held map[string]int) truth {
 	ln, err := net.Listen("tcp", net.JoinHostPort(z.host, "0"))
 	check(err)
 	serve(ln, func(client *net.TCPConn) {
@@ -289,7 +245,7 @@ func pipe(z *zoo) truth {
 			both.Wait()
 		}()
 	})
-	return truth{Listen: address(ln), Leaks: none, Held: map[string]int{listening: 1, estabKA: 2 * z.n}}
+	return truth{Listen: address(ln), Leaks: none, Held: held}
 }
 
 // echo answers, without keepalive, who keeps talking.

@@ -34,7 +34,6 @@ var leaking = map[string]func(*zoo) truth{
 	"leader-gone":        leaderGone,
 	"fd-limit":           nearLimit,
 	"mptcp-never-closed": mptcpNeverClosed,
-	"backpressure":       backpressure,
 	"all-at-once":        allAtOnce,
 	"own-files":          ownFiles,
 	"netns":              inNetns,
@@ -178,6 +177,7 @@ func duplicated(z *zoo) truth {
 	}
 	return truth{
 		Leaks: map[string]int{closedRule: 2 * z.n, closeWaitRule: z.n},
+		Risks: map[string]int{duplicateRule: z.n},
 		Fates: map[string]int{neverConnected: 2 * z.n},
 		Held:  map[string]int{unlisted: 2 * z.n, closeWait: 2 * z.n},
 	}
@@ -213,7 +213,8 @@ func leaderGone(z *zoo) truth {
 	return truth{Leaks: map[string]int{err.Error(): 1}} // never reached
 }
 
-// ownFiles has a thread with a table of descriptors of its own: what leaks there is not in /proc/PID/fd.
+// ownFiles has a thread with a table of descriptors of its own: what leaks there is not in
+// /proc/PID/fd, and is in /proc/PID/task/TID/fd.
 func ownFiles(z *zoo) truth {
 	made := make(chan struct{})
 	go func() {
@@ -231,7 +232,7 @@ func ownFiles(z *zoo) truth {
 		select {}
 	}()
 	<-made
-	return truth{Leaks: map[string]int{closeWaitRule: z.n}, Held: none}
+	return truth{Leaks: map[string]int{closeWaitRule: z.n}, Held: map[string]int{closeWait: z.n}}
 }
 
 // nearLimit has most of the descriptors open that it may have.
@@ -262,19 +263,6 @@ func mptcpNeverClosed(z *zoo) truth {
 		}
 	}
 	return truth{Leaks: none, Gaps: true, Held: map[string]int{estabKA: z.n}}
-}
-
-// backpressure writes to who does not read until no more goes: the kernel asks the peer for room for ever, and would
-// notice its end.
-func backpressure(z *zoo) truth {
-	for range z.n {
-		c := dial(z.peer)
-		keep(c)
-		go func() {
-			_, _ = c.Write(make([]byte, 16<<20))
-		}()
-	}
-	return truth{Leaks: none, Held: map[string]int{"ESTAB persist": z.n}}
 }
 
 // allAtOnce leaks by several rules at a time, as programs do.

@@ -40,20 +40,30 @@ type truth struct {
 	Gaps  bool           `json:"gaps,omitempty"` // something of it cannot be seen from where a scan stands
 	// Held is what /proc has to show of the process and its children when all is in place, guests included. Nil for
 	// what never stands still.
-	Held     map[string]int `json:"held,omitempty"`
+	Held     map[string]int `json:"held"`
 	Children []int          `json:"children,omitempty"` // to be scanned too
+	// Unscanned are processes, this one or a child, that belong to Held and are not scanned.
+	Unscanned []int `json:"unscanned,omitempty"`
+	// Early are risks before the thresholds have passed; later they are among the leaks.
+	Early map[string]int `json:"early,omitempty"`
 }
 
 // The words of Held, besides the states.
 const (
-	estab     = "ESTAB"
-	estabKA   = "ESTAB keepalive"
-	closeWait = "CLOSE-WAIT"
-	unread    = "CLOSE-WAIT unread" // with a Recv-Q: the end was not read
-	listening = "LISTEN"
-	unlisted  = "unlisted" // an open socket that is in no list of /proc/PID/net
-	finWait2  = "FIN-WAIT-2"
-	synSent   = "SYN-SENT"
+	estab        = "ESTAB"
+	estabKA      = "ESTAB keepalive"
+	estabPersist = "ESTAB persist" // it asks for room
+	estabResend  = "ESTAB on"      // it sends again
+	estabUnread  = "ESTAB unread"  // with a Recv-Q, whatever the timer
+	closeWait    = "CLOSE-WAIT"
+	unread       = "CLOSE-WAIT unread" // with a Recv-Q: the end was not read
+	listening    = "LISTEN"
+	unlisted     = "unlisted" // an open socket that is in no list of /proc/PID/net
+	finWait1     = "FIN-WAIT-1"
+	finWait2     = "FIN-WAIT-2"
+	synSent      = "SYN-SENT"
+	queued       = "unaccepted" // at a port that the process listens on, and nobody's
+	queuedEnded  = "unaccepted CLOSE-WAIT"
 )
 
 // The words of Fates.
@@ -63,9 +73,17 @@ const (
 )
 
 const (
-	idleRule      = "idle-no-keepalive"
 	closeWaitRule = "close-wait"
+	finWait2Rule  = "fin-wait-2"
 	closedRule    = "closed-fd"
+	inheritedRule = "inherited-fd"
+	queueRule     = "accept-queue"
+	unreadRule    = "unread-data"
+	stalledRule   = "stalled-send"
+	pairRule      = "half-closed-pair"
+	idleRule      = "idle-no-keepalive"
+	connectRule   = "connect-stuck"
+	duplicateRule = "duplicate-fd"
 	fdRule        = "fd-limit"
 	timeWaitRule  = "time-wait"
 )
@@ -88,7 +106,7 @@ func main() {
 	}
 	n, err := strconv.Atoi(os.Args[2])
 	check(err)
-	for _, set := range []map[string]func(*zoo) truth{leaking, healthy, others} {
+	for _, set := range []map[string]func(*zoo) truth{leaking, healthy, queues, families, others} {
 		for name, role := range set {
 			roles[name] = role
 		}
