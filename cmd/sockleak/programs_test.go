@@ -229,6 +229,9 @@ var goPrograms = []zooCase{
 	{name: "leak/backpressure without end, keepalive", run: []string{"backpressure-ka"}, n: 6, peer: "peer-deaf"},
 	{name: "leak/backpressure and goodbye", run: []string{"stalled-shut"}, n: 3, peer: "peer-deaf"},
 	{name: "leak/backpressure by who has left", run: []string{"stalled-ended"}, n: 3, peer: "peer-half-deaf"},
+	{name: "leak/peer vanished, idle", run: []string{"vanished-idle"}, n: 6, need: namespaces},
+	{name: "leak/peer vanished, data under way", run: []string{"vanished-sending"}, n: 3, need: namespaces},
+	{name: "leak/link down, data under way", run: []string{"vanished-unplugged"}, n: 3, need: namespaces},
 
 	{name: "leak/accept queue", run: []string{"accept-queue"}, n: 10},
 	{name: "leak/accept queue, IPv6", run: []string{"accept-queue"}, n: 10, on: "IPv6"},
@@ -284,6 +287,7 @@ var goPrograms = []zooCase{
 	{name: "healthy/busy reader", run: []string{"busy-reader"}, n: 3, peer: "peer-stream"},
 	{name: "healthy/backpressure, peer sips", run: []string{"sipped"}, n: 6, peer: "peer-sip"},
 	{name: "healthy/backpressure, peer gulps", run: []string{"sipped"}, n: 3, peer: "peer-gulp"},
+	{name: "healthy/peer vanished, probing", run: []string{"vanished-probing"}, n: 6, need: namespaces},
 	{name: "healthy/child per connection", run: []string{"fork-per-connect"}, n: 3},
 	{name: "healthy/inetd", run: []string{"inetd"}, n: 3},
 	{name: "healthy/passed to a child", run: []string{"passed"}, n: 6},

@@ -1,22 +1,18 @@
 package main
 
 import (
-	"os"
 	"runtime"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
 // inNetns is allAtOnce in a network namespace of its own. It needs root.
 func inNetns(z *zoo) truth {
-	newNetns()
-	check(unix.Exec("/proc/self/exe", []string{os.Args[0], "all-at-once", strconv.Itoa(z.n), z.peer, z.host}, os.Environ()))
-	panic("exec returned")
+	return inNewNetns(z, "all-at-once")
 }
 
-// otherNetns holds sockets of a namespace that none of its threads but one is in: its leak cannot be seen from that of
-// the process, and nobody may call it clean.
+// otherNetns holds sockets of a namespace that none of its threads but one is in: the tables of the process do not have
+// them, and those of the thread do.
 func otherNetns(z *zoo) truth {
 	made := make(chan struct{})
 	go func() {
@@ -35,7 +31,7 @@ func otherNetns(z *zoo) truth {
 		select {}
 	}()
 	<-made
-	return truth{Leaks: none, Gaps: true, Held: map[string]int{unlisted: z.n + 1}}
+	return truth{Leaks: map[string]int{closeWaitRule: z.n}, Held: map[string]int{closeWait: z.n, listening: 1}}
 }
 
 // newNetns takes the calling thread to a new network namespace and its loopback up.
