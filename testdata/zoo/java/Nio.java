@@ -1,0 +1,48 @@
+import java.net.InetSocketAddress;
+import java.nio.ByteBuffer;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
+import java.nio.channels.ServerSocketChannel;
+import java.nio.channels.SocketChannel;
+
+/** Nio is a server in one loop. Arguments and answer are those of ../go/zoo/main.go. */
+class Nio {
+    public static void main(String[] args) throws Exception {
+        int n = Integer.parseInt(args[0]);
+        Selector selector = Selector.open();
+        ServerSocketChannel server = ServerSocketChannel.open().bind(new InetSocketAddress(args[2], 0));
+        server.configureBlocking(false).register(selector, SelectionKey.OP_ACCEPT);
+        System.out.printf("{\"ready\":true,\"listen\":\"%s:%d\",\"truth\":{},\"held\":{\"ESTAB\":%d,\"LISTEN\":1}}%n",
+                args[2], server.socket().getLocalPort(), n);
+        Thread end = new Thread(() -> {
+            try {
+                while (System.in.read() != -1) {
+                    // until the end of stdin
+                }
+            } catch (java.io.IOException e) {
+                // that is an end too
+            }
+            System.exit(0);
+        });
+        end.start();
+        ByteBuffer b = ByteBuffer.allocate(4096);
+        while (true) {
+            selector.select(key -> {
+                try {
+                    if (key.isAcceptable()) {
+                        server.accept().configureBlocking(false).register(selector, SelectionKey.OP_READ);
+                        return;
+                    }
+                    SocketChannel guest = (SocketChannel) key.channel();
+                    if (guest.read(b.clear()) < 0) {
+                        guest.close();
+                        return;
+                    }
+                    guest.write(b.flip());
+                } catch (java.io.IOException e) {
+                    throw new java.io.UncheckedIOException(e);
+                }
+            });
+        }
+    }
+}
