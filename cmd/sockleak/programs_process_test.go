@@ -176,28 +176,6 @@ func zooHeld(pid int, count map[string]int) error {
 	return nil
 }
 
-// procDir is the process in /proc, by a thread that is alive: the first may have ended, and then shows nothing.
-func procDir(pid int) string {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-	for _, task := range tasks {
-		if fds, _ := os.ReadDir(task + "/fd"); len(fds) > 0 {
-			return task
-		}
-	}
-	return fmt.Sprintf("/proc/%d", pid)
-}
-
-// zooTargets is what a descriptor is open on in the tables of the threads: one can have its own.
-func zooTargets(pid, fd int) (found []string) {
-	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/fd/%d", pid, fd))
-	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil {
-			found = append(found, to)
-		}
-	}
-	return found
-}
-
 const notTCP = "not TCP"
 
 // zooSocket is a line of a list; of UNIX sockets and the like it is only known that they are that.

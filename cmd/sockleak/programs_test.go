@@ -205,7 +205,6 @@ var goPrograms = []zooCase{
 	{name: "leak/keepalive is answered", run: []string{"keepalive-probing"}, n: 3, peer: "peer-half"},
 	{name: "leak/odd name", run: []string{"odd-name"}, n: 3, peer: "peer-hangup"},
 	{name: "leak/first thread is gone", run: []string{"leader-gone"}, n: 3, peer: "peer-hangup"},
-	{name: "leak/thread with descriptors of its own", run: []string{"own-files"}, n: 3, peer: "peer-hangup"},
 	{name: "leak/all at once", run: []string{"all-at-once"}, n: 5},
 	{name: "leak/in a network namespace", run: []string{"netns"}, n: 5, need: namespaces},
 
@@ -402,7 +401,7 @@ func (z *zooBins) program(t *testing.T, c *zooCase) []string {
 func compiled(t *testing.T, source string) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "program")
-	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", bin, source).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-Wall", "-Wextra", "-Werror", "-O1", "-pthread", "-o", bin, source).CombinedOutput(); err != nil {
 		t.Fatalf("%s: apt-get install gcc libc6-dev? %v\n%s", source, err, out)
 	}
 	return bin

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,17 +28,46 @@ var otherPrograms = []zooCase{
 	{name: "node/healthy/fixed proxy, peer hangs up", run: []string{"node", "fixed-proxy.js", "60000", "go"}, n: 4, peer: "peer-hangup", guest: "guest-leaver"},
 	{name: "node/healthy/agent", run: []string{"node", "agent.js"}, n: 6, peer: "peer-http"},
 
+	{name: "node/leak/unread", run: []string{"node", "unread.js"}, n: 3, peer: "peer-http-huge"},
+	{name: "node/healthy/https pool", run: []string{"node", "https-pool.js"}, n: 6, peer: "peer-https"},
+	{name: "node/healthy/streaming to half-open guests", run: []string{"node", "streaming.js"}, n: 3, guest: "guest-half"},
+	{name: "node/healthy/spawns", run: []string{"node", "spawns.js"}, n: 3, guest: "guest-caller"},
+	{name: "node/healthy/cluster", run: []string{"node", "cluster.js"}, n: 6, guest: "guest-caller"},
+	{name: "node/healthy/no error handler", run: []string{"node", "no-error-handler.js"}, n: 6, guest: "guest-reset"},
+
 	{name: "python/leak/never closed", run: []string{"python3", "never_closed.py"}, n: 3, peer: "peer-hangup"},
 	{name: "python/leak/reset and kept", run: []string{"python3", "reset_kept.py"}, n: 3, peer: "peer-reset"},
 	{name: "python/leak/idle", run: []string{"python3", "idle.py"}, n: 6, peer: "peer-echo"},
 	{name: "python/leak/refused and kept", run: []string{"python3", "refused_kept.py"}, n: 3},
+	{name: "python/leak/unread body", run: []string{"python3", "unread_body.py"}, n: 3, peer: "peer-http-large"},
+	{name: "python/leak/inherited", run: []string{"python3", "inherited.py"}, n: 3, guest: "guest-caller"},
+	{name: "python/leak/asyncio, stalled", run: []string{"python3", "asyncio_stalled.py"}, n: 3, peer: "peer-deaf"},
+	{name: "python/risk/forked connection", run: []string{"python3", "forked_connection.py"}, n: 3, peer: "peer-echo"},
+	{name: "python/healthy/selectors", run: []string{"python3", "selectors_echo.py"}, n: 6, guest: "guest-ping"},
 	{name: "python/healthy/closes", run: []string{"python3", "closes.py"}, n: 3, peer: "peer-echo"},
 	{name: "python/healthy/asyncio", run: []string{"python3", "asyncio_echo.py"}, n: 6, guest: "guest-ping"},
 	{name: "python/healthy/asyncio, busy", run: []string{"python3", "asyncio_echo.py"}, n: 3, guest: "guest-churn"},
 	{name: "python/healthy/forked listener", run: []string{"python3", "forked_listener.py"}, n: 3},
 
 	{name: "java/leak/never closed", run: []string{"java", "NeverClosed.java"}, n: 3, peer: "peer-hangup"},
+	{name: "java/leak/unread body", run: []string{"java", "UnreadBody.java"}, n: 3, peer: "peer-http-large"},
+	{name: "java/leak/reset and kept", run: []string{"java", "ResetKept.java"}, n: 3, peer: "peer-reset"},
 	{name: "java/healthy/pool", run: []string{"java", "Pool.java"}, n: 6, peer: "peer-echo"},
+	{name: "java/healthy/checked pool", run: []string{"java", "CheckedPool.java"}, n: 6, peer: "peer-echo"},
+	{name: "java/healthy/selector", run: []string{"java", "Nio.java"}, n: 6, guest: "guest-ping"},
+
+	{name: "c/leak/forgets who has left", run: []string{"cc", "echo.c", "epoll", "forgets"}, n: 3, guest: "guest-leaver"},
+	{name: "c/leak/forgets failed connects", run: []string{"cc", "connect.c"}, n: 3},
+	{name: "c/leak/parent forgets who has left", run: []string{"cc", "fork.c", "forgets", "CLOSE-WAIT"}, n: 3, guest: "guest-leaver"},
+	{name: "c/risk/parent forgets to close", run: []string{"cc", "fork.c", "forgets", "ESTAB keepalive"}, n: 3, guest: "guest-mute"},
+	{name: "c/healthy/fork", run: []string{"cc", "fork.c", "closes", "ESTAB keepalive"}, n: 6, guest: "guest-caller"},
+	{name: "c/healthy/epoll", run: []string{"cc", "echo.c", "epoll", "closes"}, n: 6, guest: "guest-ping"},
+	{name: "c/healthy/poll", run: []string{"cc", "echo.c", "poll", "closes"}, n: 6, guest: "guest-ping"},
+
+	{name: "server/nginx", server: nginx},
+	{name: "server/haproxy", server: haproxy},
+	{name: "server/postgres", server: postgres},
+	{name: "server/redis", server: redis},
 }
 
 // confirmByTools compares what stands behind the findings with what ss and lsof say.
@@ -48,7 +78,7 @@ func confirmByTools(t *testing.T, p *zooProcess, r *zooReport) error {
 	if !sameNetns(p.pid) {
 		return nil // ss sees this one
 	}
-	rows, err := ssRows()
+	rows, queued, err := ssRows()
 	if err != nil {
 		return err
 	}
@@ -64,6 +94,10 @@ func confirmByTools(t *testing.T, p *zooProcess, r *zooReport) error {
 			var err error
 			switch {
 			case f.Severity != "leak":
+			case f.Rule == "accept-queue":
+				if row = queued[s.Peer]; row.state != s.State || row.recvQ != s.RecvQ {
+					err = errors.New("it waits in no queue")
+				}
 			case f.Rule == "closed-fd" && listed:
 				err = errors.New("it lists it")
 			case f.Rule == "closed-fd":
@@ -87,10 +121,22 @@ func sameNetns(pid int) bool {
 	return theirs == ours
 }
 
+// procDir is the process in /proc, by a thread that is alive: the first may have ended, and then shows nothing.
+func procDir(pid int) string {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, task := range tasks {
+		if fds, _ := os.ReadDir(task + "/fd"); len(fds) > 0 {
+			return task
+		}
+	}
+	return fmt.Sprintf("/proc/%d", pid)
+}
+
 // ssRow is a line of ss -tanoeiHO.
 type ssRow struct {
 	state string
 	recvQ int
+	sendQ int
 	peer  netip.AddrPort
 	timer string
 	ms    map[string]int // lastsnd, lastrcv, lastack
@@ -104,32 +150,43 @@ func (row ssRow) confirm(rule string, s *zooSample) error {
 		return fmt.Errorf("state %q", s.State)
 	case row.recvQ != s.RecvQ:
 		return fmt.Errorf("Recv-Q %d", s.RecvQ)
+	case row.sendQ != s.SendQ:
+		return fmt.Errorf("Send-Q %d", s.SendQ)
 	case row.peer.String() != s.Peer:
 		return fmt.Errorf("peer %s", s.Peer)
-	case rule == "close-wait" && ago("lastack") < time.Second && row.timer != "keepalive":
+	case rule == "close-wait" && ago("lastack") < time.Second && row.timer != "keepalive" && row.timer != "persist": // whose answers are acks
 		return errors.New("the peer has closed just now")
 	case rule == "idle-no-keepalive" && row.timer == "keepalive":
 		return errors.New("keepalive is on")
 	case rule == "idle-no-keepalive" && min(ago("lastsnd"), ago("lastrcv")) < time.Second:
 		return errors.New("it is in use")
+	case rule == "fin-wait-2" && row.state != "FIN-WAIT-2":
+		return errors.New("it is not half closed")
+	case rule == "unread-data" && row.recvQ == 0:
+		return errors.New("all has been read")
+	case rule == "stalled-send" && row.sendQ == 0:
+		return errors.New("all has been sent")
+	case rule == "inherited-fd" && min(ago("lastsnd"), ago("lastrcv")) < time.Second:
+		return errors.New("it is in use")
 	}
 	return nil
 }
 
-// ssRows reads what ss shows, by inode.
-func ssRows() (map[uint64]ssRow, error) {
+// ssRows reads what ss shows: by inode, and what is nobody's by peer.
+func ssRows() (rows map[uint64]ssRow, nobodys map[string]ssRow, err error) {
 	out, err := exec.Command("ss", "-tanoeiHO").Output()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rows := map[uint64]ssRow{}
+	rows, nobodys = map[uint64]ssRow{}, map[string]ssRow{}
 	for line := range strings.Lines(string(out)) {
 		f := strings.Fields(line)
 		if len(f) < 5 {
-			return nil, fmt.Errorf("ss: %q", line)
+			return nil, nil, fmt.Errorf("ss: %q", line)
 		}
 		row := ssRow{state: f[0], ms: map[string]int{}}
 		row.recvQ, _ = strconv.Atoi(f[1])
+		row.sendQ, _ = strconv.Atoi(f[2])
 		if a, err := netip.ParseAddrPort(f[4]); err == nil {
 			row.peer = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		}
@@ -145,14 +202,16 @@ func ssRows() (map[uint64]ssRow, error) {
 				row.ms[key], err = strconv.Atoi(value)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("ss: %q: %w", line, err)
+				return nil, nil, fmt.Errorf("ss: %q: %w", line, err)
 			}
 		}
 		if inode != 0 {
 			rows[inode] = row
+		} else if row.state == "ESTAB" || row.state == "CLOSE-WAIT" {
+			nobodys[row.peer.String()] = row
 		}
 	}
-	return rows, nil
+	return rows, nobodys, nil
 }
 
 // lsofDark lists the descriptors on which lsof finds a TCP socket that no list of the kernel has.
