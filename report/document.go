@@ -55,6 +55,8 @@ type Column struct {
 	Right bool
 	Wide  bool // shown by the wide table, and by formats for programs
 	Data  bool // for programs alone: a table would say it twice
+	// Spare is over 0 for a column that a narrow terminal may do without: the lowest goes first.
+	Spare int
 }
 
 // Cell is one value: as people read it, and as programs do.
@@ -63,6 +65,9 @@ type Cell struct {
 	Raw  string
 	num  bool // Raw is a number of ours: no spreadsheet takes it for a formula
 }
+
+// empty reports whether the cell tells people nothing.
+func (c Cell) empty() bool { return c.Text == "" || c.Text == noAddress }
 
 func text(s string) Cell { return Cell{Text: s, Raw: s} }
 

@@ -34,7 +34,7 @@ type Format struct {
 func Formats() []Format {
 	return []Format{
 		{"table", "for people", writeTable},
-		{"wide", "the table with every column", writeWide},
+		{"wide", "the table with every column that has something in it", writeWide},
 		{"json", "one JSON document, indented; the schema is stable", writeJSON},
 		{"jsonl", "the same document on one line", writeJSONLine},
 		{"csv", "every table in one, the first column names it", writeCSV},

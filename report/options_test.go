@@ -39,7 +39,7 @@ func TestNoHeader(t *testing.T) {
 	words := func(format string, v Value, o Options) []string {
 		return strings.Fields(string(write(t, format, v, o)))
 	}
-	heads := strings.Fields("FD Local Address:Port Peer Address:Port State Timer Keepalive Recv-Q Send-Q Idle Age In state")
+	heads := strings.Fields("FD Local Address:Port Peer Address:Port State Timer Keepalive Recv-Q Send-Q Idle Age")
 	v := Leakscan(manySamples(3))
 	with, without := words("table", v, Options{}), words("table", v, Options{NoHeader: true})
 	if !slices.Equal(deleteRun(with, heads), without) {

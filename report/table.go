@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -33,6 +34,10 @@ func writeTable(w io.Writer, v Value, o Options) error {
 	for _, s := range d.Sections {
 		p.section(s)
 	}
+	if len(p.left) > 0 {
+		p.line("")
+		p.line(p.style(dim, "left out for want of room: "+Clean(strings.Join(p.left, ", "))+"; -o wide shows all"))
+	}
 	return p.err
 }
 
@@ -41,6 +46,7 @@ type printer struct {
 	w     io.Writer
 	o     Options
 	width int
+	left  []string // heads of columns that the terminal has no room for
 	err   error
 }
 
@@ -106,26 +112,32 @@ func (p *printer) section(s Section) {
 		if len(s.Text)+len(s.Facts) > 0 {
 			p.line("")
 		}
-		p.table(s.Table, cols)
+		p.table(s.Table, p.fitting(s.Table, cols))
 	}
 }
 
-// wrapped writes words behind a first prefix, and behind rest on further lines.
+// wrapped writes words behind a first prefix, and behind rest on further lines. Two blanks between words stay two, where
+// the line does not end there.
 func (p *printer) wrapped(first, rest, s string) {
 	room := max(p.width-utf8.RuneCountInString(rest), 20)
-	prefix, line, used := first, "", 0
-	for word := range strings.FieldsSeq(s) {
+	prefix, line, used, gap := first, "", 0, ""
+	for word := range strings.SplitSeq(s, " ") {
+		if word == "" {
+			gap = "  "
+			continue
+		}
 		n := utf8.RuneCountInString(word)
-		if used > 0 && used+1+n > room {
+		if used > 0 && used+len(gap)+n > room {
 			p.line(prefix + line)
 			prefix, line, used = rest, "", 0
 		}
 		if used > 0 {
-			line += " "
-			used++
+			line += gap
+			used += len(gap)
 		}
 		line += word
 		used += n
+		gap = " "
 	}
 	p.line(prefix + line)
 }
@@ -146,16 +158,77 @@ func (p *printer) more(t *Table) {
 	}
 }
 
-// shown are the indexes of the columns that a table shows: in the narrow one those alone that are not
-// Wide.
+// shown are the indexes of the columns that a table shows: those that have something in them, and in the narrow one
+// those alone that are not Wide.
 func (t *Table) shown(wide bool) []int {
 	var cols []int
 	for i, c := range t.Columns {
-		if !c.Data && (wide || !c.Wide) {
+		if !c.Data && (wide || !c.Wide) && !t.emptyColumn(i) {
 			cols = append(cols, i)
 		}
 	}
 	return cols
+}
+
+func (t *Table) emptyColumn(i int) bool {
+	return !slices.ContainsFunc(t.Rows, func(row []Cell) bool { return !row[i].empty() })
+}
+
+// fitting leaves columns out until the table is as narrow as the terminal. Without a terminal, and in the wide table, all
+// stay.
+func (p *printer) fitting(t *Table, cols []int) []int {
+	if p.o.Width <= 0 || p.o.wide {
+		return cols
+	}
+	cols = slices.Clone(cols)
+	widths, total := make(map[int]int, len(cols)), 0
+	for _, i := range cols {
+		widths[i] = p.columnWidth(t, i)
+		total += 2 + widths[i]
+	}
+	for total > p.o.Width {
+		spare := -1
+		for k, i := range cols {
+			if t.Columns[i].Spare > 0 && (spare < 0 || t.worth(i) < t.worth(cols[spare])) {
+				spare = k
+			}
+		}
+		if spare < 0 {
+			break
+		}
+		i := cols[spare]
+		total -= 2 + widths[i]
+		cols = slices.Delete(cols, spare, spare+1)
+		if head := t.Columns[i].Head; !slices.Contains(p.left, head) {
+			p.left = append(p.left, head)
+		}
+	}
+	return cols
+}
+
+// worth is how late a spare column goes; one that says the same in every row goes earlier.
+func (t *Table) worth(i int) int {
+	const same = 4
+	for _, row := range t.Rows[1:] {
+		if row[i].Text != t.Rows[0][i].Text {
+			return t.Columns[i].Spare
+		}
+	}
+	if len(t.Rows) == 1 {
+		return t.Columns[i].Spare
+	}
+	return t.Columns[i].Spare - same
+}
+
+func (p *printer) columnWidth(t *Table, i int) int {
+	width := 0
+	if !p.o.NoHeader {
+		width = utf8.RuneCountInString(Clean(t.Columns[i].Head))
+	}
+	for _, row := range t.Rows {
+		width = max(width, utf8.RuneCountInString(Clean(row[i].Text)))
+	}
+	return width
 }
 
 // short writes a table through the library.
@@ -217,12 +290,7 @@ func (p *printer) short(t *Table, cols []int) {
 func (p *printer) long(t *Table, cols []int) {
 	widths := make([]int, len(cols))
 	for k, i := range cols {
-		if !p.o.NoHeader {
-			widths[k] = utf8.RuneCountInString(Clean(t.Columns[i].Head))
-		}
-		for _, row := range t.Rows {
-			widths[k] = max(widths[k], utf8.RuneCountInString(Clean(row[i].Text)))
-		}
+		widths[k] = p.columnWidth(t, i)
 	}
 	var b strings.Builder
 	row := func(cell func(i int) string) string {

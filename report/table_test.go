@@ -125,6 +125,45 @@ func TestTableLayout(t *testing.T) {
 	}
 }
 
+// A column that has nothing in any row takes no room; where the terminal is too narrow those go that say the least, and
+// the report says which.
+func TestTableWidth(t *testing.T) {
+	heads := func(out string) string {
+		for line := range strings.Lines(out) {
+			if strings.HasPrefix(strings.TrimSpace(line), "FD ") {
+				return strings.Join(strings.Fields(line), " ")
+			}
+		}
+		return ""
+	}
+	f := manySamples(3)
+	for i := range f.Findings[0].Samples {
+		f.Findings[0].Samples[i].RecvQ = uint32(i) // the queues differ, so what is the same in all rows goes before them
+	}
+	const all = "FD Local Address:Port Peer Address:Port State Timer Keepalive Recv-Q Send-Q Idle Age"
+	for _, tt := range []struct {
+		format string
+		width  int
+		want   string
+		left   string
+	}{
+		{"table", 0, all, ""},
+		{"table", 120, all, ""},
+		{"table", 100, "FD Local Address:Port Peer Address:Port State Timer Recv-Q Send-Q Idle Age", "Keepalive"},
+		{"table", 80, "FD Local Address:Port Peer Address:Port State Recv-Q Idle Age", "Keepalive, Timer, Send-Q"},
+		{"table", 20, "FD Peer Address:Port State Idle", "Keepalive, Timer, Send-Q, Age, Local Address:Port, Recv-Q"},
+		{"wide", 80, all + " Age from Inode Cookie", ""},
+	} {
+		out := string(write(t, tt.format, Leakscan(f), Options{Width: tt.width}))
+		if got := heads(out); got != tt.want {
+			t.Errorf("%s, %d columns: %q, want %q", tt.format, tt.width, got, tt.want)
+		}
+		if left := "left out for want of room: " + tt.left + "; -o wide shows all\n"; strings.HasSuffix(out, left) != (tt.left != "") {
+			t.Errorf("%s, %d columns: what is left out is not told:\n%s", tt.format, tt.width, out)
+		}
+	}
+}
+
 func TestWrapped(t *testing.T) {
 	long := strings.Repeat("word ", 60) + strings.Repeat("x", 150)
 	for _, width := range []int{1, 40, 100, 300} {
