@@ -10,7 +10,7 @@ import (
 // writeCSV writes every table of the document as one, so that a gap is never lost: the first column
 // says which table a row is of, the others are the columns of all tables, empty where a row has none.
 func writeCSV(w io.Writer, v Value, o Options) error {
-	o.wide = true
+	o.wide, o.data = true, true
 	d := v.document(o)
 	var keys []string
 	for _, s := range d.Sections {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -57,6 +58,8 @@ type Column struct {
 	Data  bool // for programs alone: a table would say it twice
 	// Spare is over 0 for a column that a narrow terminal may do without: the lowest goes first.
 	Spare int
+	// Wrap is for a last column of text, which is broken where it does not fit.
+	Wrap bool
 }
 
 // Cell is one value: as people read it, and as programs do.
@@ -83,6 +86,9 @@ func optional(n int) Cell {
 	}
 	return number(n)
 }
+
+// unknown are n cells of what is not known.
+func unknown(n int) []Cell { return slices.Repeat([]Cell{{Text: "-"}}, n) }
 
 // span shows people "≥ 12m" and programs ms.
 func span(s diag.Span) Cell {
@@ -117,22 +123,4 @@ func bytesText(n uint64) string {
 		exp++
 	}
 	return fmt.Sprintf("%.1f %ciB", float64(n)/float64(div), "KMGTPE"[exp])
-}
-
-// gapSection lists what could not be seen, nil when all was.
-func gapSection(gaps []diag.Gap) []Section {
-	if len(gaps) == 0 {
-		return nil
-	}
-	t := &Table{Name: "gap", Columns: []Column{
-		{Key: "count", Head: "Count", Right: true}, {Key: "what", Head: "What"}, {Key: "why", Head: "Why"},
-	}}
-	for _, g := range gaps {
-		n := Cell{Text: "?"}
-		if g.Count > 0 {
-			n = number(g.Count)
-		}
-		t.Rows = append(t.Rows, []Cell{n, text(g.What), text(g.Why)})
-	}
-	return []Section{{Tone: Warning, Mark: "GAPS", Heading: "what could not be seen", Table: t}}
 }

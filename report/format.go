@@ -14,7 +14,9 @@ type Options struct {
 	Color    bool
 	Width    int // columns of the terminal, for wrapping text; 0: 100
 
-	wide bool
+	wide  bool
+	data  bool   // for a program: nothing is cut or folded but what Top cuts
+	allBy string // the command, with a blank behind it, whose --top 0 shows all samples; "": the one that ran
 }
 
 // Value is something that can be written: what [Leakscan], [Tcpstat] and [Compare] make.

@@ -28,7 +28,7 @@ var hostile = []string{
 
 // hostileResult has every hostile text wherever text from outside can stand.
 func hostileResult() *diag.Result {
-	return result(func() *diag.Snapshot {
+	r := result(func() *diag.Snapshot {
 		var looks []*look
 		for i, s := range hostile {
 			l := &look{process: &procfd.Process{
@@ -41,12 +41,26 @@ func hostileResult() *diag.Result {
 			looks = append(looks, l)
 		}
 		host := procfd.Host{Name: strings.Join(hostile, " "), Kernel: strings.Join(hostile, "/")}
-		space := join(&diag.Space{}, looks, 0, "")
+		space := join(&diag.Space{Sysctls: procfd.NetSysctls{PortLow: 1, PortHigh: 60000}}, looks, 0, "")
 		for _, s := range hostile {
 			space.Gaps = append(space.Gaps, diag.Gap{What: s, Why: s})
 		}
 		return &diag.Snapshot{Host: host, Spaces: []*diag.Space{space}}
 	})
+	for _, f := range r.Findings {
+		hold(f, hostile[f.Proc.PID-1000])
+	}
+	return r
+}
+
+// hold gives the name s to all that a finding names beside its process.
+func hold(f *diag.Finding, s string) {
+	f.Peer, f.Direction = s, diag.Connected
+	f.Onset = &diag.Onset{Oldest: 3 * 60 * 60 * 1e9, Width: 60 * 60 * 1e9, Buckets: []int{4, 0, 1}, PerMinute: 1000, Ongoing: true, Source: s}
+	for i := range f.Samples {
+		f.Samples[i].Others = []diag.Holder{{PID: 1, FD: 2, Name: s}, {PID: 3, FD: 4, Task: 5, Name: s}}
+		f.Samples[i].End = &diag.EndSample{State: "FIN-WAIT-2", Holders: []diag.Holder{{PID: 6, FD: 7, Name: s}}}
+	}
 }
 
 func hostileStat() *diag.Stat {
@@ -92,9 +106,16 @@ func TestHostileLines(t *testing.T) {
 		p.Name, p.Args, p.Cgroup, p.Runtime = "tame", []string{"tame"}, "/tame", "tame"
 	}
 	wide := Options{Width: 1 << 20}
-	want := bytes.Count(write(t, "table", Leakscan(tame), wide), []byte("\n"))
-	if got := bytes.Count(write(t, "table", Leakscan(hostileResult()), wide), []byte("\n")); got != want {
-		t.Errorf("%d lines with hostile names, %d with tame ones", got, want)
+	for _, f := range tame.Findings {
+		hold(f, "tame")
+	}
+	for _, view := range []func(*diag.Result) Value{Leakscan} {
+		for _, format := range []string{"table", "wide"} {
+			want := bytes.Count(write(t, format, view(tame), wide), []byte("\n"))
+			if got := bytes.Count(write(t, format, view(hostileResult()), wide), []byte("\n")); got != want {
+				t.Errorf("%s: %d lines with hostile names, %d with tame ones", format, got, want)
+			}
+		}
 	}
 }
 
@@ -111,6 +132,16 @@ func TestHostileJSON(t *testing.T) {
 			Processes []struct {
 				Name, Exe, Cgroup, Runtime string
 				Args                       []string
+				PortsOutPeer               *string `json:"ports_out_peer"`
+			}
+			Findings []struct {
+				PID     int
+				Peer    string
+				Onset   struct{ Source string }
+				Samples []struct {
+					Others []struct{ Name string }
+					End    struct{ Holders []struct{ Name string } }
+				}
 			}
 			Gaps []struct{ What, Why string }
 		}
@@ -125,8 +156,22 @@ func TestHostileJSON(t *testing.T) {
 			if p.Name != s || p.Exe != s || p.Runtime != s || p.Cgroup != "/x"+s || !slices.Equal(p.Args, []string{s, s}) {
 				t.Errorf("%s: %q came back as %+v", format, s, p)
 			}
+			if (p.PortsOutPeer == nil) != (s == "") || s != "" && *p.PortsOutPeer != s {
+				t.Errorf("%s: the ports towards %q are those towards %v", format, s, p.PortsOutPeer)
+			}
 			if g := doc.Gaps[i]; g.What != s || g.Why != s {
 				t.Errorf("%s: gap %q came back as %+v", format, s, g)
+			}
+		}
+		for _, f := range doc.Findings {
+			if len(f.Samples) == 0 {
+				continue // the limit of descriptors
+			}
+			want := text(hostile[f.PID-1000])
+			for _, got := range []string{f.Peer, f.Onset.Source, f.Samples[0].Others[0].Name, f.Samples[0].Others[1].Name, f.Samples[0].End.Holders[0].Name} {
+				if got != want {
+					t.Errorf("%s: %q of a finding came back as %q", format, want, got)
+				}
 			}
 		}
 	}
@@ -139,12 +184,15 @@ func TestHostileCSV(t *testing.T) {
 	r := hostileResult()
 	table := readCSV(t, write(t, "csv", Leakscan(r), Options{}))
 	var names, gaps []string
+	holders := map[string]string{} // of others, by process
 	for _, row := range table[1:] {
 		switch cell := func(key string) string { return row[slices.Index(table[0], key)] }; row[0] {
 		case "process":
 			names = append(names, cell("name"), cell("exe"), cell("runtime"))
 		case "gap":
 			gaps = append(gaps, cell("what"), cell("why"))
+		case "socket":
+			holders[cell("pid")] = cell("others") + " and " + cell("end_holders")
 		}
 	}
 	for i, s := range hostile {
@@ -154,6 +202,10 @@ func TestHostileCSV(t *testing.T) {
 		}
 		if got := names[3*i : 3*i+3]; !slices.Equal(got, []string{want, want, want}) {
 			t.Errorf("process %q came back as %q", s, got)
+		}
+		c := Clean(s)
+		if got, want := holders[fmt.Sprint(1000+i)], fmt.Sprintf("%s[1] fd 2; %s[3] thread 5 fd 4 and %s[6] fd 7", c, c, c); strings.ReplaceAll(got, "'", "") != strings.ReplaceAll(want, "'", "") {
+			t.Errorf("the holders %q came back as %q, want %q", s, got, want)
 		}
 		if got := gaps[2*i : 2*i+2]; !slices.Equal(got, []string{want, want}) {
 			t.Errorf("gap %q came back as %q", s, got)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,23 +15,35 @@ func Leakscan(r *diag.Result) Value { return leakscan{r} }
 
 type leakscan struct{ r *diag.Result }
 
-func (v leakscan) document(o Options) *Document {
+func (v leakscan) document(o Options) *Document { return v.documentOf(standings(v.r), o) }
+
+// documentOf has the processes in the order of the list.
+func (v leakscan) documentOf(procs []*standing, o Options) *Document {
 	r := v.r
 	d := &Document{Title: titleOf("leakscan", r.Snapshot, r.Took)}
 	verdict := v.verdict()
 	verdict.Table = findingTable(r.Findings)
 	d.Sections = append(d.Sections, verdict)
-	for _, p := range r.Procs() {
-		d.Sections = append(d.Sections, processSection(p))
+	for _, s := range procs {
+		d.Sections = append(d.Sections, processSection(s))
 	}
-	alike := map[alikeKey]int{}
-	for _, f := range r.Findings {
-		k := alikeKey{f.Proc, f.Rule, f.Severity}
-		d.Sections = append(d.Sections, findingSection(f, alike[k], o))
-		alike[k]++
+	d.Sections = append(d.Sections, findingSections(r.Findings, o)...)
+	if o.data { // the columns are the same whatever was found
+		d.Sections = append(d.Sections, Section{Table: &Table{Name: "socket", Columns: sampleColumns(false)}}, Section{Table: gapTable()})
 	}
 	d.Sections = append(d.Sections, gapSection(r.Gaps)...)
 	return d
+}
+
+func findingSections(findings []*diag.Finding, o Options) []Section {
+	var list []Section
+	alike := map[alikeKey]int{}
+	for _, f := range findings {
+		k := alikeKey{f.Proc, f.Rule, f.Severity}
+		list = append(list, findingSection(f, alike[k], o))
+		alike[k]++
+	}
+	return list
 }
 
 func titleOf(command string, s *diag.Snapshot, took time.Duration) string {
@@ -79,6 +92,9 @@ func plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
 	}
+	if strings.HasSuffix(one, "s") {
+		one += "e"
+	}
 	return strconv.Itoa(n) + " " + one + "s"
 }
 
@@ -88,12 +104,14 @@ func findingTable(findings []*diag.Finding) *Table {
 		{Key: "rule", Data: true}, {Key: "severity", Data: true}, {Key: "pid", Data: true}, {Key: "name", Data: true},
 		{Key: "peer", Data: true}, {Key: "direction", Data: true}, {Key: "local_port", Data: true},
 		{Key: "sockets", Data: true}, {Key: "message", Data: true}, {Key: "advice", Data: true},
+		{Key: "onset_oldest_ms", Data: true}, {Key: "onset_youngest_ms", Data: true}, {Key: "onset_per_minute", Data: true},
+		{Key: "onset_ongoing", Data: true},
 	}}
 	for _, f := range findings {
-		t.Rows = append(t.Rows, []Cell{
+		t.Rows = append(t.Rows, slices.Concat([]Cell{
 			text(f.Rule), text(f.Severity.String()), number(f.Proc.PID), text(f.Proc.Name), text(f.Peer),
 			text(f.Direction.String()), number(f.LocalPort), number(f.Sockets), text(f.Message), text(f.Advice),
-		})
+		}, onsetCells(f.Onset)))
 	}
 	return t
 }
@@ -125,6 +143,9 @@ func findingSection(f *diag.Finding, before int, o Options) Section {
 	}
 	if before == 0 && f.Severity != diag.Info {
 		s.Facts = append(s.Facts, Fact{"why", f.Why})
+	}
+	if !brief && f.Onset != nil {
+		s.Facts = append(s.Facts, Fact{"began", began(f.Onset)})
 	}
 	if !brief {
 		for _, e := range f.Evidence {

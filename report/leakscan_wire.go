@@ -42,12 +42,22 @@ type wireProcess struct {
 	FDs       wireFDs       `json:"fds"`
 	Sockets   wireTCPCounts `json:"sockets"`
 	RSSBytes  uint64        `json:"rss_bytes"`
+	// Leaked counts sockets, Risks findings.
+	Leaked        int               `json:"leaked"`
+	Risks         int               `json:"risks"`
+	LeakPerMinute *float64          `json:"leak_per_minute"`
+	FDLimitInMS   *int64            `json:"fd_limit_in_ms"`
+	PortsOutInMS  *int64            `json:"ports_out_in_ms"`
+	PortsOutPeer  *string           `json:"ports_out_peer"`
+	AcceptQueues  []wireAcceptQueue `json:"accept_queues"`
+	Destinations  []wireDestination `json:"destinations"`
 }
 
 type wireFDs struct {
 	Open      *int           `json:"open"`
 	SoftLimit *uint64        `json:"soft_limit"`
 	ByKind    map[string]int `json:"by_kind"`
+	PipePairs int            `json:"pipe_pairs"`
 }
 
 type wireTCPCounts struct {
@@ -58,6 +68,22 @@ type wireTCPCounts struct {
 	OtherNetns    int            `json:"other_netns"`
 	TimeWait      int            `json:"time_wait"`
 	TimeWaitNetns int            `json:"time_wait_netns"`
+	Orphans       int            `json:"orphans"`
+}
+
+type wireAcceptQueue struct {
+	Local   string `json:"local"`
+	Waiting int    `json:"waiting"`
+	Backlog int    `json:"backlog"`
+	Ended   *int   `json:"peer_closed"`
+}
+
+type wireDestination struct {
+	Local    string `json:"local"`
+	Peer     string `json:"peer"`
+	Used     int    `json:"used"`
+	TimeWait int    `json:"time_wait"`
+	Range    int    `json:"range"`
 }
 
 type wireFinding struct {
@@ -72,6 +98,7 @@ type wireFinding struct {
 	Why       string         `json:"why"`
 	Evidence  []wireEvidence `json:"evidence"`
 	Advice    string         `json:"advice"`
+	Onset     *wireOnset     `json:"onset"`
 	Samples   []wireSample   `json:"samples"`
 }
 
@@ -101,9 +128,71 @@ type wireSample struct {
 	Cookie        string  `json:"cookie"`
 	Inode         uint64  `json:"inode"`
 	FirstLookedAt *string `json:"fd_first_looked_at,omitempty"`
+
+	PID     int          `json:"pid"`
+	Task    int          `json:"task"`
+	Others  []wireHolder `json:"others"`
+	End     *wireEnd     `json:"end"`
+	Watch   string       `json:"watch"`
+	Options *wireOptions `json:"options"`
 }
 
-func (v leakscan) wire(o Options) any {
+// wireHolder is a descriptor on a socket. Task is the thread in whose own table it is, 0: the process's.
+type wireHolder struct {
+	PID  int    `json:"pid"`
+	FD   int    `json:"fd"`
+	Task int    `json:"task"`
+	Name string `json:"name"`
+}
+
+func wireHolders(holders []diag.Holder) []wireHolder {
+	list := []wireHolder{}
+	for _, h := range holders {
+		list = append(list, wireHolder(h))
+	}
+	return list
+}
+
+// wireEnd is null where the other end is not on this host, or was not looked for.
+type wireEnd struct {
+	State   string       `json:"state"`
+	RecvQ   uint32       `json:"recv_q"`
+	SendQ   uint32       `json:"send_q"`
+	Holders []wireHolder `json:"holders"`
+}
+
+// wireOptions is null where the socket was not asked. A time-out of 0 is none, and null is a linger that is off.
+type wireOptions struct {
+	KeepAlive        bool   `json:"keepalive"`
+	KeepIdleMS       int64  `json:"keep_idle_ms"`
+	KeepIntervalMS   int64  `json:"keep_interval_ms"`
+	KeepCount        int    `json:"keep_count"`
+	UserTimeoutMS    int64  `json:"user_timeout_ms"`
+	ReceiveTimeoutMS int64  `json:"receive_timeout_ms"`
+	SendTimeoutMS    int64  `json:"send_timeout_ms"`
+	LingerMS         *int64 `json:"linger_ms"`
+}
+
+func wireOptionsOf(o *diag.Options) *wireOptions {
+	if o == nil {
+		return nil
+	}
+	w := &wireOptions{
+		KeepAlive: o.KeepAlive, KeepIdleMS: o.KeepIdle.Milliseconds(), KeepIntervalMS: o.KeepInterval.Milliseconds(),
+		KeepCount: o.KeepCount, UserTimeoutMS: o.UserTimeout.Milliseconds(),
+		ReceiveTimeoutMS: o.ReceiveTimeout.Milliseconds(), SendTimeoutMS: o.SendTimeout.Milliseconds(),
+	}
+	if o.Linger >= 0 {
+		n := o.Linger.Milliseconds()
+		w.LingerMS = &n
+	}
+	return w
+}
+
+func (v leakscan) wire(o Options) any { return v.wireOf(standings(v.r), o) }
+
+// wireOf has the processes in the order of the list.
+func (v leakscan) wireOf(procs []*standing, o Options) wireLeakscan {
 	r := v.r
 	w := wireLeakscan{
 		wireHead: wireHead{
@@ -116,7 +205,7 @@ func (v leakscan) wire(o Options) any {
 		},
 		Looks: r.Looks, Processes: []wireProcess{}, Findings: []wireFinding{}, Gaps: wireGaps(r.Gaps),
 	}
-	for _, p := range r.Procs() {
+	for _, p := range procs {
 		w.Processes = append(w.Processes, wireProcessOf(r.Snapshot, p))
 	}
 	for _, f := range r.Findings {
@@ -134,17 +223,34 @@ func idleThreshold(r *diag.Result) time.Duration {
 	return r.Thresholds.Idle
 }
 
-func wireProcessOf(s *diag.Snapshot, p *diag.Proc) wireProcess {
-	c := countsOf(p)
+func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
+	p, c, g := st.proc, st.counts, st.growth
 	w := wireProcess{
 		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: append([]string{}, p.Args...), Runtime: p.Runtime, UID: p.UID,
 		StartedAt: rfc3339(s.At.Add(-p.Uptime)), UptimeMS: p.Uptime.Milliseconds(), Cgroup: p.Cgroup,
 		Netns: p.Netns, RSSBytes: p.RSS,
-		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}},
+		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{
 			ByState: c.byState, EstabTimer: c.timer, EstabNoTimer: c.noTimer, Dark: c.dark, OtherNetns: c.foreign,
-			TimeWait: c.timeWait, TimeWaitNetns: p.Space.TimeWait,
+			TimeWait: c.timeWait, TimeWaitNetns: p.Space.TimeWait, Orphans: p.Orphans,
 		},
+		Leaked: st.leaked, Risks: st.risks, LeakPerMinute: rounded(g.PerMinute),
+		FDLimitInMS: msAhead(g.FDsIn), PortsOutInMS: msAhead(g.PortsIn),
+		AcceptQueues: []wireAcceptQueue{}, Destinations: []wireDestination{},
+	}
+	if g.PortsPeer != "" {
+		w.PortsOutPeer = &g.PortsPeer
+	}
+	for _, q := range p.Queues {
+		w.AcceptQueues = append(w.AcceptQueues, wireAcceptQueue{
+			Local: addrPort(q.Listener.Local), Waiting: waiting(q), Backlog: int(q.Listener.SendQ), Ended: ended(q),
+		})
+	}
+	for _, d := range p.Destinations {
+		w.Destinations = append(w.Destinations, wireDestination{
+			Local: addrOf(d.Local), Peer: addrPort(d.Peer), Used: d.Used,
+			TimeWait: d.TimeWait, Range: d.Size(),
+		})
 	}
 	if p.SoftLimit != procfd.NoLimit && p.SoftLimit != 0 {
 		w.FDs.SoftLimit = &p.SoftLimit
@@ -157,22 +263,31 @@ func wireProcessOf(s *diag.Snapshot, p *diag.Proc) wireProcess {
 	return w
 }
 
+// msAhead is a time to come in ms, null when it is not known.
+func msAhead(d time.Duration) *int64 {
+	if d <= 0 {
+		return nil
+	}
+	n := d.Milliseconds()
+	return &n
+}
+
 func wireFindingOf(f *diag.Finding, o Options) wireFinding {
 	w := wireFinding{
 		Rule: f.Rule, Severity: f.Severity.String(), PID: f.Proc.PID, Peer: f.Peer, Direction: f.Direction.String(),
-		LocalPort: f.LocalPort, Sockets: f.Sockets, Message: f.Message, Why: f.Why, Advice: f.Advice,
+		LocalPort: f.LocalPort, Sockets: f.Sockets, Message: f.Message, Why: f.Why, Advice: f.Advice, Onset: wireOnsetOf(f.Onset),
 		Evidence: []wireEvidence{}, Samples: []wireSample{},
 	}
 	for _, e := range f.Evidence {
 		w.Evidence = append(w.Evidence, wireEvidence(e))
 	}
 	for _, s := range samplesOf(f, o) {
-		w.Samples = append(w.Samples, wireSampleOf(s))
+		w.Samples = append(w.Samples, wireSampleOf(f, s))
 	}
 	return w
 }
 
-func wireSampleOf(s diag.Sample) wireSample {
+func wireSampleOf(f *diag.Finding, s diag.Sample) wireSample {
 	w := wireSample{
 		FD: s.FD, FDs: s.FDs, Local: addrPort(s.Local), Peer: addrPort(s.Peer), State: s.State, Timer: s.Timer,
 		ExpiresMS: s.Expires.Milliseconds(), Keepalive: s.Keepalive, RecvQ: s.RecvQ, SendQ: s.SendQ,
@@ -180,6 +295,10 @@ func wireSampleOf(s diag.Sample) wireSample {
 		HeldMS: ms(s.Held),
 		// A cookie has 64 bits, more than a number of JSON keeps; ss writes it in hex, too.
 		Cookie: fmt.Sprintf("%x", s.Cookie), Inode: s.Inode,
+		PID: holderPID(f, s), Task: s.Task, Others: wireHolders(s.Others), Watch: s.Watch.String(), Options: wireOptionsOf(s.Options),
+	}
+	if s.End != nil {
+		w.End = &wireEnd{State: s.End.State, RecvQ: s.End.RecvQ, SendQ: s.End.SendQ, Holders: wireHolders(s.End.Holders)}
 	}
 	if !s.FirstLooked.IsZero() {
 		at := rfc3339(s.FirstLooked)
@@ -190,6 +309,14 @@ func wireSampleOf(s diag.Sample) wireSample {
 
 // noAddress is what people and JSON read where there is none.
 const noAddress = "-"
+
+// addrOf is an address without a port.
+func addrOf(a netip.Addr) string {
+	if !a.IsValid() {
+		return noAddress
+	}
+	return a.Unmap().String()
+}
 
 // addrPort is "-" for no address and for the one that a socket has before it gets one; a v4-mapped address is its IPv4 address.
 func addrPort(a netip.AddrPort) string {

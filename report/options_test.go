@@ -165,7 +165,10 @@ func TestCSVNumbers(t *testing.T) {
 		"table": true, "rule": true, "severity": true, "name": true, "peer": true, "direction": true, "message": true, "advice": true,
 		"exe": true, "runtime": true, "local": true, "state": true, "timer": true, "keepalive": true, "age_exact": true, "age_source": true,
 		"cookie": true, "fd_first_looked_at": true, "what": true, "why": true, "by": true, "key": true,
+		"onset_ongoing": true, "worst_rule": true, "worst_peer": true, "ports_out_peer": true,
+		"watch": true, "others": true, "end_holders": true, "end_state": true,
 	}
+	fraction := map[string]bool{"onset_per_minute": true, "leak_per_minute": true}
 	for _, g := range goldens() {
 		o := g.options
 		o.NoHeader = false
@@ -175,7 +178,11 @@ func TestCSVNumbers(t *testing.T) {
 				if text[rows[0][i]] || cell == "" {
 					continue
 				}
-				if _, err := strconv.ParseInt(cell, 10, 64); err != nil {
+				_, err := strconv.ParseInt(cell, 10, 64)
+				if fraction[rows[0][i]] {
+					_, err = strconv.ParseFloat(cell, 64)
+				}
+				if err != nil {
 					t.Errorf("%s: %s of a %s is %q", g.name, rows[0][i], row[0], cell)
 				}
 			}

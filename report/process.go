@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/sockleak/sockleak/diag"
@@ -39,16 +40,19 @@ func countsOf(p *diag.Proc) counts {
 	return c
 }
 
-func processSection(p *diag.Proc) Section {
-	return Section{
-		Heading: diag.Subject(p.Process) + commandLine(p),
-		Facts: []Fact{
-			{"process", processFacts(p)},
-			{"descriptors", descriptorFacts(p)},
-			{"TCP", tcpFacts(p)},
-		},
-		Table: processTable(p),
+func processSection(s *standing) Section {
+	p := s.proc
+	facts := []Fact{
+		{"process", processFacts(p)},
+		{"descriptors", descriptorFacts(p)},
+		{"TCP", tcpFacts(p, s.counts)},
 	}
+	facts = append(facts, queueFacts(p)...)
+	facts = append(facts, portFacts(p)...)
+	if outlook := growth(s.growth); outlook != "" {
+		facts = append(facts, Fact{"outlook", outlook})
+	}
+	return Section{Heading: diag.Subject(p.Process) + commandLine(p), Facts: facts, Table: processTable(s)}
 }
 
 // maxArgs is how much of the arguments is shown, in bytes.
@@ -94,7 +98,11 @@ func descriptorFacts(p *diag.Proc) string {
 	var kinds []string
 	for k, n := range p.ByKind {
 		if n > 0 {
-			kinds = append(kinds, fmt.Sprintf("%s %d", procfd.Kind(k), n))
+			kind := fmt.Sprintf("%s %d", procfd.Kind(k), n)
+			if procfd.Kind(k) == procfd.KindPipe && p.PipePairs > 0 {
+				kind += fmt.Sprintf(" (%s of its own, as splice keeps them)", plural(p.PipePairs, "pair"))
+			}
+			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) > 0 {
@@ -103,8 +111,7 @@ func descriptorFacts(p *diag.Proc) string {
 	return s
 }
 
-func tcpFacts(p *diag.Proc) string {
-	c := countsOf(p)
+func tcpFacts(p *diag.Proc, c counts) string {
 	var parts []string
 	for s := netlinkss.Estab; s <= netlinkss.BoundInactive; s++ {
 		n := c.byState[s.String()]
@@ -122,8 +129,14 @@ func tcpFacts(p *diag.Proc) string {
 	if c.foreign > 0 {
 		parts = append(parts, fmt.Sprintf("in another namespace %d", c.foreign))
 	}
-	if c.timeWait > 0 {
-		parts = append(parts, fmt.Sprintf("TIME-WAIT on its ports or towards its peers %d (held by nobody)", c.timeWait))
+	const where = "on its ports or towards its peers"
+	switch {
+	case c.timeWait > 0 && p.Orphans > 0:
+		parts = append(parts, fmt.Sprintf("TIME-WAIT %s %d, orphans there %d (held by nobody)", where, c.timeWait, p.Orphans))
+	case c.timeWait > 0:
+		parts = append(parts, fmt.Sprintf("TIME-WAIT %s %d (held by nobody)", where, c.timeWait))
+	case p.Orphans > 0:
+		parts = append(parts, fmt.Sprintf("orphans %s %d (held by nobody)", where, p.Orphans))
 	}
 	switch {
 	case len(parts) > 0:
@@ -134,9 +147,73 @@ func tcpFacts(p *diag.Proc) string {
 	return "no sockets"
 }
 
+// maxQueues is how many accept queues of a process are shown one by one.
+const maxQueues = 5
+
+// queueFacts are the accept queues that are not empty.
+func queueFacts(p *diag.Proc) []Fact {
+	var facts []Fact
+	for i, q := range p.Queues {
+		if i == maxQueues && len(p.Queues) > maxQueues+1 {
+			return append(facts, Fact{"accept queue", fmt.Sprintf("… and %d more", len(p.Queues)-maxQueues)})
+		}
+		at := addrPort(q.Listener.Local)
+		if q.Listener.Local.Addr().IsUnspecified() {
+			at = strconv.Itoa(int(q.Listener.Local.Port()))
+		}
+		s := fmt.Sprintf("%s: %d waiting", at, waiting(q))
+		if backlog := q.Listener.SendQ; backlog > 0 {
+			s = fmt.Sprintf("%s: %d of %d waiting", at, waiting(q), backlog)
+		}
+		if n := ended(q); n != nil && *n > 0 {
+			s += fmt.Sprintf(", %d of them ended by the peer", *n)
+		}
+		facts = append(facts, Fact{"accept queue", s})
+	}
+	return facts
+}
+
+// waiting is the length of a queue as its listener says it, and as the list of sockets does where the listener has none.
+func waiting(q diag.AcceptQueue) int {
+	if n := int(q.Listener.RecvQ); n > 0 {
+		return n
+	}
+	return max(len(q.Waiting)-q.Others, 0)
+}
+
+// ended counts those in a queue that the peer has closed; nil when they may be in another's queue.
+func ended(q diag.AcceptQueue) *int {
+	if q.Others > 0 {
+		return nil
+	}
+	n := 0
+	for _, s := range q.Waiting {
+		if s.State == netlinkss.CloseWait {
+			n++
+		}
+	}
+	return &n
+}
+
+// portFacts are the peers towards which half of the local ports is taken.
+func portFacts(p *diag.Proc) []Fact {
+	var facts []Fact
+	for _, d := range p.Destinations {
+		if d.Size() <= 0 || d.Used*2 < d.Size() {
+			continue
+		}
+		s := fmt.Sprintf("%d of %d taken towards %s (%.1f %%)", d.Used, d.Size(), addrPort(d.Peer), float64(d.Used)*100/float64(d.Size()))
+		if d.TimeWait > 0 {
+			s += fmt.Sprintf(", %d of them in TIME-WAIT", d.TimeWait)
+		}
+		facts = append(facts, Fact{"local ports", s})
+	}
+	return facts
+}
+
 // processTable is for programs: people have read the facts.
-func processTable(p *diag.Proc) *Table {
-	c := countsOf(p)
+func processTable(s *standing) *Table {
+	p, c := s.proc, s.counts
 	t := &Table{Name: "process"}
 	row := []Cell{}
 	add := func(key string, cell Cell) {
@@ -162,6 +239,43 @@ func processTable(p *diag.Proc) *Table {
 	add("close_wait", number(c.closeWait))
 	add("closed_fd", number(c.dark))
 	add("time_wait", number(c.timeWait))
+	add("orphans", number(p.Orphans))
+	add("pipe_pairs", number(p.PipePairs))
+	queued := 0
+	for _, q := range p.Queues {
+		queued += waiting(q)
+	}
+	add("accept_waiting", number(queued))
+	add("leaked", number(s.leaked))
+	add("risks", number(s.risks))
+	worst, peer := worstCells(s)
+	add("worst_rule", worst)
+	add("worst_peer", peer)
+	add("since_ms", atLeast(s.since))
+	add("leak_per_minute", rateCell(s.growth.PerMinute))
+	add("fd_limit_in_ms", ahead(s.growth.FDsIn))
+	add("ports_out_in_ms", ahead(s.growth.PortsIn))
+	add("ports_out_peer", text(s.growth.PortsPeer))
 	t.Rows = [][]Cell{row}
 	return t
+}
+
+// worstCells are the rule and the peer of the worst finding.
+func worstCells(s *standing) (rule, peer Cell) {
+	rule, peer = Cell{Text: "-"}, Cell{Text: "-"}
+	if s.sound() {
+		return rule, peer
+	}
+	if s.worst.Peer != "" {
+		peer = text(s.worst.Peer)
+	}
+	return text(s.worst.Rule), peer
+}
+
+// ahead is a time to come, empty when it is not known.
+func ahead(d time.Duration) Cell {
+	if d <= 0 {
+		return Cell{}
+	}
+	return duration(d)
 }

@@ -11,10 +11,11 @@ import (
 )
 
 // The shape of JSON: an object has these fields at the least, list is one of a shape, and leaves are
-// the names of types. A type with a "?" may be null.
+// the names of types. A type with a "?" may be null, and so may what orNull is of.
 type (
 	object   map[string]any
 	list     struct{ of any }
+	orNull   struct{ of any }
 	numbered map[string]any // of any keys: {"": type}
 )
 
@@ -23,25 +24,39 @@ const (
 	num     = "number"
 	boolean = "boolean"
 	numNull = "number?"
+	strNull = "string?"
 	instant = "time"
 )
 
 var gapShape = object{"what": str, "count": num, "why": str}
+
+var holderShape = object{"pid": num, "fd": num, "task": num, "name": str}
 
 var leakscanShape = object{
 	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num,
 	"thresholds": object{"idle_ms": num, "grace_ms": num},
 	"processes": list{object{
 		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num,
-		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}},
-		"rss_bytes": num, "args": list{str}, "sockets": object{"by_state": numbered{"": num}, "closed_fd": num},
+		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}, "pipe_pairs": num},
+		"rss_bytes": num, "args": list{str}, "sockets": object{"by_state": numbered{"": num}, "closed_fd": num, "orphans": num},
+		"leaked": num, "risks": num, "leak_per_minute": numNull, "fd_limit_in_ms": numNull, "ports_out_in_ms": numNull, "ports_out_peer": strNull,
+		"accept_queues": list{object{"local": str, "waiting": num, "backlog": num, "peer_closed": numNull}},
+		"destinations":  list{object{"local": str, "peer": str, "used": num, "time_wait": num, "range": num}},
 	}},
 	"findings": list{object{
 		"rule": str, "severity": str, "pid": num, "peer": str, "sockets": num, "message": str, "advice": str,
 		"evidence": list{object{"field": str, "value": str, "source": str}},
 		"samples": list{object{
 			"fd": num, "local": str, "peer": str, "state": str, "timer": str, "idle_ms": numNull, "age_ms": numNull,
-			"age_exact": boolean, "cookie": str, "inode": num,
+			"age_exact": boolean, "cookie": str, "inode": num, "pid": num, "task": num, "others": list{holderShape}, "watch": str,
+			"end": orNull{object{"state": str, "recv_q": num, "send_q": num, "holders": list{holderShape}}},
+			"options": orNull{object{
+				"keepalive": boolean, "keep_idle_ms": num, "keep_interval_ms": num, "keep_count": num, "user_timeout_ms": num,
+				"receive_timeout_ms": num, "send_timeout_ms": num, "linger_ms": numNull,
+			}},
+		}},
+		"onset": orNull{object{
+			"oldest_ms": num, "youngest_ms": num, "bucket_ms": num, "buckets": list{num}, "per_minute": numNull, "ongoing": boolean, "source": str,
 		}},
 	}},
 	"gaps": list{gapShape},
@@ -88,6 +103,7 @@ func TestSchema(t *testing.T) {
 		{"partial", Leakscan(partial()), "sockleak.leakscan/1", leakscanShape},
 		{"bare", Leakscan(bareResult()), "sockleak.leakscan/1", leakscanShape},
 		{"empty", Leakscan(empty), "sockleak.leakscan/1", leakscanShape},
+		{"growing", Leakscan(growing()), "sockleak.leakscan/1", leakscanShape},
 		{"count", Tcpstat(stat()), "sockleak.tcpstat/1", tcpstatShape},
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
@@ -129,6 +145,10 @@ func checkShape(t *testing.T, path string, got, shape any) {
 		for key, v := range o {
 			checkShape(t, path+"."+key, v, shape[""])
 		}
+	case orNull:
+		if got != nil {
+			checkShape(t, path, got, shape.of)
+		}
 	case list:
 		l, ok := got.([]any)
 		if !ok {
@@ -150,6 +170,9 @@ func checkLeaf(t *testing.T, path string, got any, want string) {
 		_, ok = got.(string)
 	case boolean:
 		_, ok = got.(bool)
+	case strNull:
+		_, ok = got.(string)
+		ok = ok || got == nil
 	case numNull:
 		_, ok = got.(float64)
 		ok = ok || got == nil

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -30,13 +31,13 @@ func writeTable(w io.Writer, v Value, o Options) error {
 		p.width = defaultWidth
 	}
 	d := v.document(o)
-	p.line(p.style(bold, Clean(d.Title)))
+	p.heading("", Clean(d.Title))
 	for _, s := range d.Sections {
 		p.section(s)
 	}
 	if len(p.left) > 0 {
 		p.line("")
-		p.line(p.style(dim, "left out for want of room: "+Clean(strings.Join(p.left, ", "))+"; -o wide shows all"))
+		p.wrapped("", "  ", "left out for want of room: "+Clean(strings.Join(p.left, ", "))+"; -o wide shows all")
 	}
 	return p.err
 }
@@ -82,7 +83,7 @@ func (p *printer) section(s Section) {
 		if s.Mark != "" && s.Heading != "" {
 			head += "  "
 		}
-		p.line(head + p.style(bold, Clean(s.Heading)))
+		p.heading(head, Clean(s.Heading))
 	}
 	for _, t := range s.Text {
 		p.wrapped("  ", "  ", Clean(t))
@@ -112,15 +113,42 @@ func (p *printer) section(s Section) {
 		if len(s.Text)+len(s.Facts) > 0 {
 			p.line("")
 		}
-		p.table(s.Table, p.fitting(s.Table, cols))
+		cols = p.fitting(s.Table, cols)
+		p.table(p.folded(s.Table, cols), cols)
 	}
 }
 
-// wrapped writes words behind a first prefix, and behind rest on further lines. Two blanks between words stay two, where
-// the line does not end there.
+// heading writes a title in bold behind a mark. On a terminal it is broken between words.
+func (p *printer) heading(mark, s string) {
+	lines := []string{s}
+	if p.o.Width > 0 {
+		lines = wrap(s, max(p.width-len("PARTIAL  "), leastRoom))
+	}
+	for i, line := range lines {
+		if i > 0 {
+			mark = "  "
+		}
+		p.line(mark + p.style(bold, line))
+	}
+}
+
+// leastRoom is how narrow text may become.
+const leastRoom = 20
+
+// wrapped writes words behind a first prefix, and behind rest on further lines.
 func (p *printer) wrapped(first, rest, s string) {
-	room := max(p.width-utf8.RuneCountInString(rest), 20)
-	prefix, line, used, gap := first, "", 0, ""
+	prefix := first
+	for _, line := range wrap(s, max(p.width-utf8.RuneCountInString(rest), leastRoom)) {
+		p.line(prefix + line)
+		prefix = rest
+	}
+}
+
+// wrap breaks s between words into lines of so many columns, one line at the least. Two blanks between words stay two where
+// the line does not end there.
+func wrap(s string, room int) []string {
+	var lines []string
+	line, used, gap := "", 0, ""
 	for word := range strings.SplitSeq(s, " ") {
 		if word == "" {
 			gap = "  "
@@ -128,8 +156,8 @@ func (p *printer) wrapped(first, rest, s string) {
 		}
 		n := utf8.RuneCountInString(word)
 		if used > 0 && used+len(gap)+n > room {
-			p.line(prefix + line)
-			prefix, line, used = rest, "", 0
+			lines = append(lines, line)
+			line, used = "", 0
 		}
 		if used > 0 {
 			line += gap
@@ -139,7 +167,7 @@ func (p *printer) wrapped(first, rest, s string) {
 		used += n
 		gap = " "
 	}
-	p.line(prefix + line)
+	return append(lines, line)
 }
 
 func (p *printer) table(t *Table, cols []int) {
@@ -180,44 +208,79 @@ func (p *printer) fitting(t *Table, cols []int) []int {
 	if p.o.Width <= 0 || p.o.wide {
 		return cols
 	}
-	cols = slices.Clone(cols)
 	widths, total := make(map[int]int, len(cols)), 0
 	for _, i := range cols {
-		widths[i] = p.columnWidth(t, i)
-		total += 2 + widths[i]
+		widths[i] = 2 + p.columnWidth(t, i)
+		total += widths[i]
 	}
-	for total > p.o.Width {
-		spare := -1
-		for k, i := range cols {
-			if t.Columns[i].Spare > 0 && (spare < 0 || t.worth(i) < t.worth(cols[spare])) {
-				spare = k
-			}
+	var left []int
+	for _, i := range t.spare(cols) {
+		if total > p.o.Width {
+			total -= widths[i]
+			left = append(left, i)
 		}
-		if spare < 0 {
-			break
+	}
+	// The last that went may have been wide enough to let others stay.
+	back := map[int]bool{}
+	for _, i := range slices.Backward(left) {
+		if total+widths[i] <= p.o.Width {
+			total += widths[i]
+			back[i] = true
 		}
-		i := cols[spare]
-		total -= 2 + widths[i]
-		cols = slices.Delete(cols, spare, spare+1)
+	}
+	left = slices.DeleteFunc(left, func(i int) bool { return back[i] })
+	for _, i := range left {
 		if head := t.Columns[i].Head; !slices.Contains(p.left, head) {
 			p.left = append(p.left, head)
 		}
 	}
-	return cols
+	return slices.DeleteFunc(slices.Clone(cols), func(i int) bool { return slices.Contains(left, i) })
 }
 
-// worth is how late a spare column goes; one that says the same in every row goes earlier.
-func (t *Table) worth(i int) int {
+// spare are the columns that may go, the first that goes first: one that says the same in every row goes early.
+func (t *Table) spare(cols []int) []int {
 	const same = 4
-	for _, row := range t.Rows[1:] {
-		if row[i].Text != t.Rows[0][i].Text {
-			return t.Columns[i].Spare
+	worth := map[int]int{}
+	var list []int
+	for _, i := range cols {
+		if t.Columns[i].Spare == 0 {
+			continue
+		}
+		list, worth[i] = append(list, i), t.Columns[i].Spare
+		if len(t.Rows) > 1 && !slices.ContainsFunc(t.Rows, func(row []Cell) bool { return row[i].Text != t.Rows[0][i].Text }) {
+			worth[i] -= same
 		}
 	}
-	if len(t.Rows) == 1 {
-		return t.Columns[i].Spare
+	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(worth[a], worth[b]) })
+	return list
+}
+
+// folded breaks the text of a last column that may be broken, where the terminal is too narrow: what does not fit stands below.
+func (p *printer) folded(t *Table, cols []int) *Table {
+	last := cols[len(cols)-1]
+	if p.o.Width <= 0 || p.o.wide || !t.Columns[last].Wrap {
+		return t
 	}
-	return t.Columns[i].Spare - same
+	room := p.o.Width
+	for _, i := range cols[:len(cols)-1] {
+		room -= 2 + p.columnWidth(t, i)
+	}
+	if room -= 2; room < leastRoom {
+		return t
+	}
+	folded := *t
+	folded.Rows = nil
+	for _, row := range t.Rows {
+		for k, line := range wrap(Clean(row[last].Text), room) {
+			if k > 0 {
+				row = make([]Cell, len(row))
+			}
+			part := slices.Clone(row)
+			part[last].Text = line
+			folded.Rows = append(folded.Rows, part)
+		}
+	}
+	return &folded
 }
 
 func (p *printer) columnWidth(t *Table, i int) int {
