@@ -73,7 +73,7 @@ func hostileStat() *diag.Stat {
 
 // hostileValues are all views, one after the other with every text in the names of a comparison.
 func hostileValues() map[string]Value {
-	values := map[string]Value{"leakscan": Leakscan(hostileResult()), "tcpstat": Tcpstat(hostileStat())}
+	values := map[string]Value{"leakscan": Leakscan(hostileResult()), "leakscan --all": LeakscanAll(hostileResult()), "tcpstat": Tcpstat(hostileStat())}
 	for i, s := range hostile {
 		values[fmt.Sprintf("compare %d", i)] = Compare(s, partial(), s+s, partial())
 	}
@@ -109,7 +109,7 @@ func TestHostileLines(t *testing.T) {
 	for _, f := range tame.Findings {
 		hold(f, "tame")
 	}
-	for _, view := range []func(*diag.Result) Value{Leakscan} {
+	for _, view := range []func(*diag.Result) Value{Leakscan, LeakscanAll} {
 		for _, format := range []string{"table", "wide"} {
 			want := bytes.Count(write(t, format, view(tame), wide), []byte("\n"))
 			if got := bytes.Count(write(t, format, view(hostileResult()), wide), []byte("\n")); got != want {

@@ -54,7 +54,7 @@ func TestSampleColumns(t *testing.T) {
 	}
 	// Nor does what was found.
 	want := readCSV(t, write(t, "csv", Leakscan(leaking()), Options{}))[0]
-	for _, v := range []Value{Leakscan(clean()), Leakscan(partial())} {
+	for _, v := range []Value{Leakscan(clean()), Leakscan(partial()), LeakscanAll(crowd())} {
 		if got := readCSV(t, write(t, "csv", v, Options{}))[0]; !slices.Equal(got, want) {
 			t.Errorf("CSV has the columns\n%q\nwant\n%q", got, want)
 		}

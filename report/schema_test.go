@@ -104,6 +104,8 @@ func TestSchema(t *testing.T) {
 		{"bare", Leakscan(bareResult()), "sockleak.leakscan/1", leakscanShape},
 		{"empty", Leakscan(empty), "sockleak.leakscan/1", leakscanShape},
 		{"growing", Leakscan(growing()), "sockleak.leakscan/1", leakscanShape},
+		{"all", LeakscanAll(crowd()), "sockleak.leakscan/1", leakscanShape},
+		{"all of nothing", LeakscanAll(empty), "sockleak.leakscan/1", leakscanShape},
 		{"count", Tcpstat(stat()), "sockleak.tcpstat/1", tcpstatShape},
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},

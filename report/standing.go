@@ -21,6 +21,9 @@ type standing struct {
 // sound reports whether nothing is wrong with the process. A finding of severity info is a word and no more.
 func (s *standing) sound() bool { return s.worst == nil }
 
+// leaking reports whether a leak of the process is proved.
+func (s *standing) leaking() bool { return s.worst != nil && s.worst.Severity == diag.Leak }
+
 // standings lists the processes of a result in its order.
 func standings(r *diag.Result) []*standing {
 	var list []*standing

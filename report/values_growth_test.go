@@ -96,3 +96,52 @@ func growingProxy() *look {
 		sock(netlinkss.CloseWait, "10.0.0.1:8080", "10.0.0.7:50002", traffic(time.Minute)))
 	return l
 }
+
+// crowd is a host with many processes: some leak, one may, most are sound; a few may not be seen into.
+func crowd() *diag.Result {
+	r := result(func() *diag.Snapshot {
+		space := &diag.Space{Netns: 4026531840, Sysctls: procfd.NetSysctls{KeepaliveTime: 2 * time.Hour}}
+		looks := []*look{leakingProxy(), leakingAPI(), crowdedBroker()}
+		for i := range 300 {
+			l := &look{process: &procfd.Process{
+				PID: 10000 + i, Start: 1, Name: fmt.Sprintf("worker-%d", i), Uptime: time.Hour, Open: 4 + i%7, SoftLimit: 1024, Netns: 4026531840,
+			}}
+			l.hold(3, sock(netlinkss.Estab, "10.0.0.1:9000", fmt.Sprintf("10.0.1.1:%d", 20000+i), traffic(time.Second)))
+			looks = append(looks, l)
+		}
+		for i := range 12 {
+			looks = append(looks, &look{process: &procfd.Process{PID: 20000 + i, Start: 1, Name: "secret", Open: -1}})
+		}
+		space = join(space, looks, 150, "10.0.0.1:8080")
+		for i, p := range space.Procs[303:] {
+			p.Gaps = []diag.Gap{
+				{What: "descriptors of " + diag.Subject(p.Process), Why: "permission denied: run as root"},
+				{What: "executable of " + diag.Subject(p.Process), Why: "permission denied: run as root", Minor: true},
+			}
+			if i < 6 {
+				p.Gaps = append(p.Gaps, diag.Gap{What: "kind of sockets of " + diag.Subject(p.Process), Count: i, Why: "permission denied: needs CAP_SYS_PTRACE"})
+			}
+		}
+		space.Gaps = []diag.Gap{{What: "dump of TCP sockets", Why: "the kernel cut it short"}}
+		return &diag.Snapshot{Host: webHost, Spaces: []*diag.Space{space}}
+	})
+	for _, f := range r.Findings {
+		if f.Proc.PID == 31337 {
+			f.Onset = onset(f, func(s diag.Sample) diag.Span { return s.Held }, 1)
+		}
+	}
+	return r
+}
+
+// crowdedBroker leaks more than the proxy, and more rows than are shown of it.
+func crowdedBroker() *look {
+	l := &look{process: &procfd.Process{
+		PID: 31337, Start: 9, Name: "broker", Exe: "/opt/broker", Runtime: "go", Uptime: 99 * time.Hour, Open: 200, SoftLimit: 1 << 20,
+		Netns: 4026531840, RSS: 1 << 30, ByKind: [procfd.NumKinds]int{procfd.KindSocket: 40},
+	}}
+	for i := range 40 {
+		local := fmt.Sprintf("10.0.0.1:%d", 45000+i)
+		l.hold(10+i, sock(netlinkss.CloseWait, local, "10.0.0.33:9092", dialled(5*time.Minute+time.Duration(i)*time.Minute)))
+	}
+	return l
+}
