@@ -37,7 +37,7 @@ func (p *program) demoCommand() *cli.Command {
 			"with time-outs of seconds instead of minutes. Needs no privilege and leaves nothing behind. The exit status is 0 only if the\n" +
 			"leak was found in the leaky pipe and nothing in the fixed one.",
 		UsageText:    "sockleak demo [--connections N]",
-		Flags:        append(flags, outputFlags(report.SampleSorts(), 3)...),
+		Flags:        append(flags, outputFlags(join(report.SampleSorts()), 3)...),
 		OnUsageError: usageError,
 		Action:       p.demo,
 	}

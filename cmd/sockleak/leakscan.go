@@ -24,7 +24,7 @@ func (p *program) leakscanCommand() *cli.Command {
 		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
 		UsageText:    "sockleak leakscan [flags] PID…",
 		Description:  "Exit status: 0 nothing leaks, 1 something leaks, 2 could not run, 3 nothing was found but not everything could be seen.",
-		Flags:        append(append(flags, sourceFlags()...), outputFlags(report.SampleSorts(), 10)...),
+		Flags:        append(append(flags, sourceFlags()...), outputFlags(join(report.SampleSorts())+"; with --all "+join(report.ProcessSorts()), 10)...),
 		OnUsageError: usageError,
 		Action:       p.leakscan,
 	}
@@ -41,7 +41,11 @@ func thresholdFlags() []cli.Flag {
 }
 
 func (p *program) leakscan(c *cli.Context) error {
-	out, err := p.output(c, report.SampleSorts())
+	sorts, view := report.SampleSorts(), report.Leakscan
+	if c.Bool("all") {
+		sorts, view = report.ProcessSorts(), report.LeakscanAll
+	}
+	out, err := p.output(c, sorts)
 	if err != nil {
 		return err
 	}
@@ -59,7 +63,7 @@ func (p *program) leakscan(c *cli.Context) error {
 	if out.format == "wide" {
 		s.FirstLooks(result)
 	}
-	if err := p.write(out, report.Leakscan(result)); err != nil {
+	if err := p.write(out, view(result)); err != nil {
 		return err
 	}
 	p.status = statusOf(result)

@@ -24,7 +24,7 @@ func (p *program) tcpstatCommand() *cli.Command {
 		Name:         "tcpstat",
 		Usage:        "TCP states, timers and queues of this host: totals, then the largest groups",
 		UsageText:    "sockleak tcpstat [flags]",
-		Flags:        append(append(flags, sourceFlags()...), outputFlags(diag.GroupSorts(), 20)...),
+		Flags:        append(append(flags, sourceFlags()...), outputFlags(join(diag.GroupSorts()), 20)...),
 		OnUsageError: usageError,
 		Action:       p.tcpstat,
 	}

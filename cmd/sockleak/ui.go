@@ -5,6 +5,7 @@ package main
 // something to do; progress before, unless -q; details with -v.
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -47,7 +48,7 @@ func (u *ui) detail(format string, args ...any) {
 }
 
 // outputFlags are the flags of every command that writes a report.
-func outputFlags(sorts []string, top int) []cli.Flag {
+func outputFlags(sorts string, top int) []cli.Flag {
 	names := []string{}
 	for _, f := range report.Formats() {
 		names = append(names, f.Name)
@@ -56,7 +57,7 @@ func outputFlags(sorts []string, top int) []cli.Flag {
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: names[0], Usage: "`FORMAT`: " + join(names)},
 		&cli.BoolFlag{Name: "json", Usage: "the same as -o json"},
 		&cli.IntFlag{Name: "top", Value: top, Usage: "show at most `N` rows of a list; 0 shows all"},
-		&cli.StringFlag{Name: "sort", Value: sorts[0], Usage: "sort by `COLUMN`: " + join(sorts)},
+		&cli.StringFlag{Name: "sort", Usage: "sort by `COLUMN`: " + sorts, DefaultText: "the first"},
 		&cli.BoolFlag{Name: "no-header", Usage: "leave out the names of columns"},
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always, never; auto heeds NO_COLOR"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing but errors"},
@@ -87,7 +88,8 @@ func (p *program) output(c *cli.Context, sorts []string) (*output, error) {
 	if !contains(known, o.format) {
 		return nil, hint(usage("unknown format %q", o.format), "the formats are %s", join(known))
 	}
-	if !contains(sorts, c.String("sort")) {
+	sort := cmp.Or(c.String("sort"), sorts[0])
+	if !contains(sorts, sort) {
 		return nil, hint(usage("unknown column %q to sort by", c.String("sort")), "the columns are %s", join(sorts))
 	}
 	if c.Int("top") < 0 {
@@ -97,7 +99,7 @@ func (p *program) output(c *cli.Context, sorts []string) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.opts = report.Options{Top: c.Int("top"), Sort: c.String("sort"), NoHeader: c.Bool("no-header"), Color: color, Width: terminalWidth(p.stdout)}
+	o.opts = report.Options{Top: c.Int("top"), Sort: sort, NoHeader: c.Bool("no-header"), Color: color, Width: terminalWidth(p.stdout)}
 	return o, nil
 }
 

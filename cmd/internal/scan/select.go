@@ -92,6 +92,9 @@ func (s *Scan) ByPort(ctx context.Context, port uint16) error {
 func (s *Scan) FirstLooks(r *diag.Result) {
 	for _, f := range r.Findings {
 		for i := range f.Samples {
+			if f.Samples[i].PID != f.Proc.PID {
+				continue // a descendant's
+			}
 			if at, err := s.Source.FS.FirstLookedAt(f.Proc.Process, f.Samples[i].SocketFD()); err == nil {
 				f.Samples[i].FirstLooked = at
 			}
