@@ -50,18 +50,31 @@ const (
 func (d Direction) String() string { return [...]string{"unknown", "accepted", "connected"}[d%3] }
 
 // DirectionOf reads the direction from the byte counters: bytes_acked counts the SYN of the side that
-// opened the connection, and nothing of the other. That can be told while no FIN of ours and no data
-// is on its way.
+// opened the connection, and nothing of the other, so it is one more than what is acknowledged of the
+// payload; our FIN counts, too, so that can be told where it is known to be acknowledged (FIN-WAIT-2) or
+// not sent.
 func DirectionOf(s *netlinkss.Socket) Direction {
-	if s.State != netlinkss.Estab && s.State != netlinkss.CloseWait ||
-		s.SendQ != 0 || s.InfoLen() < netlinkss.InfoHasBytes {
+	if s.InfoLen() < netlinkss.InfoHasBytes {
 		return DirectionUnknown
 	}
-	return directionOfCounters(&s.Info)
+	t := &s.Info
+	switch s.State {
+	case netlinkss.Estab, netlinkss.CloseWait:
+		if t.NotSentBytes > s.SendQ {
+			return DirectionUnknown
+		}
+		return directionOf(t, t.BytesAcked+uint64(s.SendQ-t.NotSentBytes)) // and what is on its way
+	case netlinkss.FinWait2:
+		return directionOf(t, t.BytesAcked-1)
+	}
+	return DirectionUnknown
 }
 
-func directionOfCounters(t *netlinkss.TCPInfo) Direction {
-	switch t.BytesAcked - (t.BytesSent - t.BytesRetrans) {
+func directionOfCounters(t *netlinkss.TCPInfo) Direction { return directionOf(t, t.BytesAcked) }
+
+// directionOf compares what was sent or acknowledged with the payload.
+func directionOf(t *netlinkss.TCPInfo, counted uint64) Direction {
+	switch counted - (t.BytesSent - t.BytesRetrans) {
 	case 0:
 		return Accepted
 	case 1:

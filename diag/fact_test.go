@@ -54,6 +54,10 @@ func TestDirectionOf(t *testing.T) {
 	info := func(sent, retrans, acked uint64) netlinkss.TCPInfo {
 		return netlinkss.TCPInfo{BytesSent: sent, BytesRetrans: retrans, BytesAcked: acked}
 	}
+	unsent := func(n uint32, t netlinkss.TCPInfo) netlinkss.TCPInfo {
+		t.NotSentBytes = n
+		return t
+	}
 	for _, tt := range []struct {
 		name  string
 		state netlinkss.State
@@ -69,10 +73,17 @@ func TestDirectionOf(t *testing.T) {
 		{"close-wait, connected", netlinkss.CloseWait, 0, info(10, 0, 11), wholeInfo, Connected},
 		{"sent twice, accepted", netlinkss.Estab, 0, info(14, 4, 10), wholeInfo, Accepted},
 		{"sent twice, connected", netlinkss.Estab, 0, info(14, 4, 11), wholeInfo, Connected},
-		{"data on its way", netlinkss.Estab, 1, info(11, 0, 11), wholeInfo, DirectionUnknown},
+		{"data on its way, connected", netlinkss.Estab, 1, info(11, 0, 11), wholeInfo, Connected},
+		{"data on its way, accepted", netlinkss.Estab, 1, info(11, 0, 10), wholeInfo, Accepted},
+		{"data sent again, connected", netlinkss.CloseWait, 5, info(20, 5, 11), wholeInfo, Connected},
+		{"data not sent yet, accepted", netlinkss.Estab, 7, unsent(5, info(12, 0, 10)), wholeInfo, Accepted},
+		{"counters of two moments", netlinkss.Estab, 3, unsent(5, info(10, 0, 10)), wholeInfo, DirectionUnknown},
 		{"counters that do not fit", netlinkss.Estab, 0, info(10, 0, 13), wholeInfo, DirectionUnknown},
 		{"less acknowledged than sent", netlinkss.Estab, 0, info(10, 0, 9), wholeInfo, DirectionUnknown},
-		{"our FIN counts", netlinkss.FinWait2, 0, info(10, 0, 11), wholeInfo, DirectionUnknown},
+		{"our FIN counts, accepted", netlinkss.FinWait2, 0, info(10, 0, 11), wholeInfo, Accepted},
+		{"our FIN counts, connected", netlinkss.FinWait2, 0, info(10, 0, 12), wholeInfo, Connected},
+		{"our FIN was not acknowledged, it seems", netlinkss.FinWait2, 0, info(10, 0, 10), wholeInfo, DirectionUnknown},
+		{"whether our FIN was sent is not known", netlinkss.FinWait1, 0, info(10, 0, 11), wholeInfo, DirectionUnknown},
 		{"no tcp_info", netlinkss.Estab, 0, info(0, 0, 0), 0, DirectionUnknown},
 		{"cut before bytes_sent", netlinkss.Estab, 0, info(0, 0, 0), netlinkss.InfoHasBytes - 1, DirectionUnknown},
 		{"cut behind bytes_retrans", netlinkss.Estab, 0, info(0, 0, 1), netlinkss.InfoHasBytes, Connected},

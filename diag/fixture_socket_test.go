@@ -39,10 +39,14 @@ func (p *fixtureParser) socket(words []string, n int) *netlinkss.Socket {
 		case "info":
 			size = p.number(value)
 		case "asked": // read by the caller
+		case "expires":
+			s.Expires = p.duration(value)
+		case "watch", "end", "options": // as is this
 		default:
-			p.info(&info, key, value)
+			p.info(&info, key, nth(value, n))
 		}
 	}
+	countQueue(s, &info)
 	if size > 0 {
 		setInfo(s, info, size)
 	}
@@ -91,7 +95,9 @@ func (p *fixtureParser) info(t *netlinkss.TCPInfo, key, value string) {
 	}
 	counters32 := map[string]*uint32{
 		"data_segs_in": &t.DataSegsIn, "data_segs_out": &t.DataSegsOut, "segs_in": &t.SegsIn, "segs_out": &t.SegsOut,
+		"snd_wnd": &t.SndWnd,
 	}
+	counters8 := map[string]*uint8{"retransmits": &t.Retransmits, "backoff": &t.Backoff, "probes": &t.Probes}
 	counters64 := map[string]*uint64{
 		"bytes_acked": &t.BytesAcked, "bytes_sent": &t.BytesSent, "bytes_received": &t.BytesReceived,
 	}
@@ -104,6 +110,10 @@ func (p *fixtureParser) info(t *netlinkss.TCPInfo, key, value string) {
 		}
 	case counters32[key] != nil:
 		*counters32[key] = uint32(p.number(value))
+	case counters8[key] != nil:
+		*counters8[key] = uint8(p.number(value))
+	case key == "rto":
+		t.RTO = uint32(p.duration(value) / time.Microsecond)
 	case counters64[key] != nil:
 		*counters64[key] = uint64(p.number(value))
 	default:
@@ -111,11 +121,40 @@ func (p *fixtureParser) info(t *netlinkss.TCPInfo, key, value string) {
 	}
 }
 
+// countQueue counts in the FIN of FIN-WAIT-2, which was acknowledged, and what waits in Send-Q: not sent behind
+// a closed window, on its way otherwise.
+func countQueue(s *netlinkss.Socket, t *netlinkss.TCPInfo) {
+	switch {
+	case t.DataSegsOut == 0:
+	case s.State == netlinkss.FinWait2:
+		t.BytesAcked++
+	case s.Timer == netlinkss.TimerPersist:
+		t.NotSentBytes = s.SendQ
+	default:
+		t.BytesSent += uint64(s.SendQ)
+	}
+}
+
+// nth reads "2h+10s*", of the n-th socket of a range: as many times more.
+func nth(value string, n int) string {
+	base, step, _ := strings.Cut(value, "+")
+	step, ok := strings.CutSuffix(step, "*")
+	if !ok {
+		return value
+	}
+	b, err := time.ParseDuration(base)
+	d, err2 := time.ParseDuration(step)
+	if err != nil || err2 != nil {
+		return value // and the caller says what is wrong with it
+	}
+	return (b + time.Duration(n)*d).String()
+}
+
 // withTraffic gives counters of a connection that carried 100 bytes out, all acknowledged, and 50 in.
 // The side that connected counts its SYN as acknowledged, too.
 func withTraffic(t netlinkss.TCPInfo, connected bool) netlinkss.TCPInfo {
 	t.SegsIn, t.SegsOut, t.DataSegsIn, t.DataSegsOut = 4, 4, 1, 1
-	t.BytesSent, t.BytesAcked, t.BytesReceived = 100, 100, 50
+	t.BytesSent, t.BytesAcked, t.BytesReceived, t.SndWnd = 100, 100, 50, 65535
 	if connected {
 		t.BytesAcked++
 	}

@@ -21,6 +21,14 @@ func (s Span) Known() bool { return s.Source != "" }
 // AtLeast reports whether the span is proven to be d or more.
 func (s Span) AtLeast(d time.Duration) bool { return s.Known() && s.D >= d }
 
+// longer is the longer of two spans, the first when they are even. What is not known is shorter than all.
+func longer(a, b Span) Span {
+	if b.Known() && (!a.Known() || b.D > a.D) {
+		return b
+	}
+	return a
+}
+
 // String is "12h01m" for an exact span, "≥ 12h01m" for a lower bound, "-" for none.
 func (s Span) String() string {
 	switch {
@@ -75,6 +83,9 @@ func clock(ms uint32, source string, uptime time.Duration) Span {
 func hasClocks(s *netlinkss.Socket) bool {
 	return s.InfoLen() >= netlinkss.InfoHasClocks && isConnection(s.State)
 }
+
+// hasCounters: bytes_acked and bytes_received are there.
+func hasCounters(s *netlinkss.Socket) bool { return s.InfoLen() >= netlinkss.InfoHasDataSegs }
 
 // isConnection: established, or on the way out and not a mere record yet.
 func isConnection(s netlinkss.State) bool {
@@ -135,15 +146,24 @@ func Held(s *netlinkss.Socket, uptime time.Duration) Span {
 	return span
 }
 
-// sourceRTO is the source of a span that the retransmission timer tells: each time-out was twice the one before.
-const sourceRTO = "tcp_info.rto and backoff"
+// The sources of how long nothing has been acknowledged.
+const (
+	sourceRTO       = "tcp_info.rto and backoff"
+	sourceZeroProbe = "tcp_info.snd_wnd 0, rto and backoff"
+	sourceZeroSent  = "tcp_info.snd_wnd 0 and last_data_sent"
+)
+
+// windowClosed is how many zero-window probes prove that what waits was not written just now.
+const windowClosed = 5
 
 // Unanswered is a proven lower bound of how long nothing has been acknowledged of what waits in Send-Q; not known when nothing does,
-// or when it may have been sent just now.
+// or when it may have been sent just now. uptime is the host's.
 //
-//   - The peer's window is closed (snd_wnd 0): it has read nothing since the last segment with payload went out.
-//   - The persist timer has backed off: each probe came at twice the distance of the one before.
-//   - Retransmits have backed off in the same way; an acknowledgement would have restarted them.
+//   - The peer's window is closed (snd_wnd 0), and the persist timer probes it: each probe comes at twice the distance of the one before.
+//     Nothing was sent since the window closed, so it is no longer than last_data_sent; after a few probes it is that (the backoff stops at
+//     net.ipv4.tcp_retries2, so it does not tell for ever).
+//   - The persist timer runs because sending failed on this host, and each unanswered probe counts.
+//   - Retransmits have backed off in the same way; an acknowledgement would have restarted them. The last of them renewed last_data_sent.
 func Unanswered(s *netlinkss.Socket, uptime time.Duration) Span {
 	switch s.State {
 	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1:
@@ -154,24 +174,41 @@ func Unanswered(s *netlinkss.Socket, uptime time.Duration) Span {
 		return Span{}
 	}
 	i := &s.Info
-	var best Span
-	if i.SndWnd == 0 && i.DataSegsOut > 0 {
-		best = clock(i.LastDataSent, "tcp_info.snd_wnd 0 and last_data_sent", uptime)
-		best.Exact = false
-	}
 	rto := time.Duration(i.RTO) * time.Microsecond
-	var backed time.Duration
+	sent := clock(i.LastDataSent, sourceZeroSent, uptime)
+	sent.Exact = false
 	switch s.Timer {
 	case netlinkss.TimerPersist:
-		backed = backedOff(rto, int(i.Backoff))
+		if i.SndWnd > 0 {
+			return backed(backedOff(rto, int(min(i.Backoff, i.Probes))))
+		}
+		if i.Backoff >= windowClosed {
+			return sent
+		}
+		running := min(rto<<i.Backoff, maxRTO) // an answer restarts it, at the same length
+		d := backedOff(rto, int(i.Backoff)) + max(running-s.Expires, 0)
+		return Span{D: min(d, sent.D), Source: sourceZeroProbe}
 	case netlinkss.TimerOn:
-		steps := min(int(i.Backoff), int(i.Retransmits))
-		backed = backedOff(rto>>steps, steps)
+		// Backoff alone outlives an acknowledgement that measured no round trip (Karn).
+		steps := int(min(i.Backoff, i.Retransmits))
+		if steps == 0 {
+			return Span{}
+		}
+		d := backedOff(rto>>steps, steps)
+		if s.State != netlinkss.FinWait1 { // a FIN that is sent again renews no clock
+			d += min(sent.D, maxRTO)
+		}
+		return backed(d)
 	}
-	if backed > best.D {
-		best = Span{D: backed, Source: sourceRTO}
+	return Span{}
+}
+
+// backed is a span that time-outs tell, not known when there was none.
+func backed(d time.Duration) Span {
+	if d == 0 {
+		return Span{}
 	}
-	return best
+	return Span{D: d, Source: sourceRTO}
 }
 
 // maxRTO is TCP_RTO_MAX: no time-out is longer.
@@ -186,18 +223,18 @@ func backedOff(first time.Duration, steps int) (sum time.Duration) {
 	return sum
 }
 
-// Connecting is a proven lower bound of the time in SYN-SENT, by the SYNs that were sent again. The first few may come at even
-// distances (net.ipv4.tcp_syn_linear_timeouts), the others at twice the distance of the one before.
+// resourceInterval is TCP_RESOURCE_PROBE_INTERVAL: how soon the kernel sends again what this host itself could not take.
+const resourceInterval = 500 * time.Millisecond
+
+// Connecting is a proven lower bound of the time in SYN-SENT, by the SYNs that were sent again; the three clocks do not run yet. The first
+// few may come at even distances (net.ipv4.tcp_syn_linear_timeouts), the others at twice the distance of the one before. What runs now
+// does not count: TCP_USER_TIMEOUT may have shortened it.
 func Connecting(s *netlinkss.Socket) Span {
 	if s.State != netlinkss.SynSent || s.InfoLen() < netlinkss.InfoHasClocks {
 		return Span{}
 	}
 	sent, backoff := int(s.Info.Retransmits), int(s.Info.Backoff)
-	rto := time.Duration(s.Info.RTO) * time.Microsecond
-	first := rto >> min(backoff, 63)
-	d := backedOff(first, backoff) + time.Duration(max(sent-backoff, 0))*first
-	if s.Timer == netlinkss.TimerOn && s.Expires < rto {
-		d += rto - s.Expires
-	}
+	first := time.Duration(s.Info.RTO) * time.Microsecond >> backoff
+	d := backedOff(first, min(backoff, sent)) + time.Duration(max(sent-backoff, 0))*min(first, resourceInterval)
 	return Span{D: d, Source: "tcp_info.retransmits, rto and backoff"}
 }

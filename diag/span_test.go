@@ -163,3 +163,103 @@ func TestClockLargest(t *testing.T) {
 		t.Errorf("idle %q, want %q", got, want)
 	}
 }
+
+func TestUnanswered(t *testing.T) {
+	const ms, sec, hour = time.Millisecond, time.Second, time.Hour
+	us := func(d time.Duration) uint32 { return uint32(d / time.Microsecond) }
+	shut := func(backoff uint8, sent time.Duration) netlinkss.TCPInfo {
+		return netlinkss.TCPInfo{RTO: us(200 * ms), Backoff: backoff, LastDataSent: uint32(sent / ms)}
+	}
+	again := func(rto time.Duration, backoff, retransmits uint8, sent time.Duration) netlinkss.TCPInfo {
+		return netlinkss.TCPInfo{RTO: us(rto), Backoff: backoff, Retransmits: retransmits, LastDataSent: uint32(sent / ms), SndWnd: 1}
+	}
+	failing := shut(9, hour)
+	failing.SndWnd, failing.Probes = 1, 3
+	hostile := again(0, 255, 255, 0)
+	hostile.RTO = 1<<32 - 1
+	const persist, on = netlinkss.TimerPersist, netlinkss.TimerOn
+	for _, tt := range []struct {
+		name    string
+		state   netlinkss.State
+		timer   netlinkss.Timer
+		expires time.Duration
+		info    netlinkss.TCPInfo
+		size    int
+		want    time.Duration // negative: not known
+	}{
+		{"written just now, window shut for an hour", netlinkss.Estab, persist, 200 * ms, shut(0, hour), wholeInfo, 0},
+		{"and half of the first wait later", netlinkss.Estab, persist, 100 * ms, shut(0, hour), wholeInfo, 100 * ms},
+		{"after two probes", netlinkss.Estab, persist, 300 * ms, shut(2, hour), wholeInfo, 600*ms + 500*ms},
+		{"a timer that was set for longer", netlinkss.Estab, persist, hour, shut(2, hour), wholeInfo, 600 * ms},
+		{"a backoff from before", netlinkss.Estab, persist, 300 * ms, shut(4, sec), wholeInfo, sec},
+		{"after many probes", netlinkss.Estab, persist, 300 * ms, shut(15, 3*hour), wholeInfo, 3 * hour},
+		{"after many probes, sent since", netlinkss.CloseWait, persist, 300 * ms, shut(15, sec), wholeInfo, sec},
+		{"a backoff that no kernel has", netlinkss.Estab, persist, 0, shut(255, hour), wholeInfo, hour},
+		{"this host cannot send", netlinkss.Estab, persist, 0, failing, wholeInfo, 200*ms + 400*ms + 800*ms},
+		{"window shut, no probe", netlinkss.Estab, netlinkss.TimerOff, 0, shut(0, hour), wholeInfo, -1},
+
+		{"sent just now", netlinkss.Estab, on, 100 * ms, again(200*ms, 0, 0, 0), wholeInfo, -1},
+		{"sent again once", netlinkss.Estab, on, 100 * ms, again(400*ms, 1, 1, 300*ms), wholeInfo, 200*ms + 300*ms},
+		{"sent again eight times", netlinkss.CloseWait, on, 0, again(51200*ms, 8, 8, 0), wholeInfo, 51 * sec},
+		{"the time-out at its largest", netlinkss.Estab, on, 0, again(120*sec, 15, 15, 119*sec), wholeInfo, 120*sec - 120*sec>>15 + 119*sec},
+		{"backoff kept over an acknowledgement", netlinkss.Estab, on, 0, again(51200*ms, 8, 1, 0), wholeInfo, 25600 * ms},
+		{"thin stream, even distances", netlinkss.Estab, on, 0, again(200*ms, 0, 5, 0), wholeInfo, -1},
+		{"a clock that no kernel has", netlinkss.Estab, on, 0, again(400*ms, 1, 1, hour), wholeInfo, 200*ms + 120*sec},
+		{"a FIN renews no clock", netlinkss.FinWait1, on, 0, again(400*ms, 1, 1, hour), wholeInfo, 200 * ms},
+		{"counters that no kernel has", netlinkss.Estab, on, 0, hostile, wholeInfo, -1},
+
+		{"SYN-SENT", netlinkss.SynSent, on, 0, again(51200*ms, 8, 8, 0), wholeInfo, -1},
+		{"FIN-WAIT-2", netlinkss.FinWait2, on, 0, again(51200*ms, 8, 8, 0), wholeInfo, -1},
+		{"no tcp_info", netlinkss.Estab, persist, 0, shut(15, hour), 0, -1},
+		{"cut before snd_wnd", netlinkss.Estab, persist, 0, shut(15, hour), netlinkss.InfoHasSndWnd - 1, -1},
+		{"cut behind snd_wnd", netlinkss.Estab, persist, 0, shut(15, hour), netlinkss.InfoHasSndWnd, hour},
+	} {
+		s := &netlinkss.Socket{State: tt.state, Timer: tt.timer, Expires: tt.expires, SendQ: 1}
+		setInfo(s, tt.info, tt.size)
+		got := Unanswered(s, day)
+		if got.Known() != (tt.want >= 0) || got.Known() && ((got.D-tt.want).Abs() > ms || got.Exact) {
+			t.Errorf("%s: %+v, want at least %v", tt.name, got, tt.want)
+		}
+		s.SendQ = 0
+		if got := Unanswered(s, day); got.Known() {
+			t.Errorf("%s, but nothing waits: %+v", tt.name, got)
+		}
+	}
+}
+
+func TestConnecting(t *testing.T) {
+	const ms, sec = time.Millisecond, time.Second
+	for _, tt := range []struct {
+		name                 string
+		rto                  time.Duration
+		backoff, retransmits uint8
+		want                 time.Duration
+	}{
+		{"first SYN", sec, 0, 0, 0},
+		{"sent again once", 2 * sec, 1, 1, sec},
+		{"six times", 64 * sec, 6, 6, 63 * sec},
+		{"four at even distances", sec, 0, 4, 2 * sec},
+		{"four at even distances, then six", 64 * sec, 6, 10, 65 * sec},
+		{"the time-out at its largest", 120 * sec, 8, 8, 120*sec - 120*sec>>8},
+		{"a short time-out of the route", 200 * ms, 0, 3, 600 * ms},
+		{"more backoff than SYNs", 64 * sec, 6, 1, sec},
+		{"a backoff that no kernel has", 64 * sec, 255, 255, 0},
+		{"a time-out that no kernel has", (1<<32 - 1) * time.Microsecond, 0, 255, 127*sec + 500*ms},
+	} {
+		s := &netlinkss.Socket{State: netlinkss.SynSent, Timer: netlinkss.TimerOn}
+		info := netlinkss.TCPInfo{RTO: uint32(tt.rto / time.Microsecond), Backoff: tt.backoff, Retransmits: tt.retransmits}
+		setInfo(s, quietFor(info, 10*day), netlinkss.InfoHasClocks)
+		if got := Connecting(s); !got.Known() || got.Exact || (got.D-tt.want).Abs() > ms {
+			t.Errorf("%s: %+v, want at least %v", tt.name, got, tt.want)
+		}
+		s.State = netlinkss.Estab
+		if got := Connecting(s); got.Known() {
+			t.Errorf("%s, but it is established: %+v", tt.name, got)
+		}
+		s.State = netlinkss.SynSent
+		setInfo(s, info, netlinkss.InfoHasClocks-1)
+		if got := Connecting(s); got.Known() {
+			t.Errorf("%s, cut before the clocks: %+v", tt.name, got)
+		}
+	}
+}
