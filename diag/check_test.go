@@ -146,7 +146,7 @@ func TestUnsettled(t *testing.T) {
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")
 		f.looks = f.looks[:1]
-		if got := Unsettled(f.history(asDumped), f.thresholds); got != want {
+		if got := Unsettled(f.history(asDumped), f.thresholds, Rules()); got != want {
 			t.Errorf("%s: unsettled %v, want %v", file, got, want)
 		}
 	}

@@ -40,7 +40,12 @@ import (
 //
 // A "*" in an address is the number of the socket in its range, and as a port that plus 40000. quiet=
 // sets the three clocks of tcp_info; accepted and connected set its counters. "# want" stands on lines
-// of the last look, and without a severity means leak.
+// of the last look, and without a severity means leak. A clock of "2h+10s*" is older by 10 s for each socket of its range.
+// What was asked of a socket beside the dump is told by
+//
+//	watch=abandoned                  or watched
+//	end=reader[7]:5,unread=10,read=50  the other end, its holder and descriptor; end=nobody
+//	options=rcvtimeo:5s,sndtimeo:5s,user:30s,keepidle:60s   those that are set; options= for none
 type fixture struct {
 	thresholds Thresholds
 	uptime     time.Duration
@@ -66,7 +71,8 @@ type fixtureSpace struct {
 	sockets []*netlinkss.Socket   // of the dump, in its order
 	asked   map[uint64]bool       // cookie → what the socket said of SO_KEEPALIVE
 	dark    map[uint64]DarkSocket // by inode
-	marks   []string              // "pid fd severity rule"
+	beside  map[uint64]func(*HeldSocket)
+	marks   []string // "pid fd severity rule"
 }
 
 // readFixture parses one file.
@@ -126,6 +132,9 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 			if on, ok := s.asked[p.Held[i].Cookie]; ok {
 				p.Held[i].Ask(on)
 			}
+			if beside := s.beside[p.Held[i].Cookie]; beside != nil {
+				beside(&p.Held[i])
+			}
 		}
 	}
 	return space
@@ -177,7 +186,7 @@ func (p *fixtureParser) begin(section string) {
 }
 
 func newFixtureSpace() *fixtureSpace {
-	return &fixtureSpace{asked: map[uint64]bool{}, dark: map[uint64]DarkSocket{}}
+	return &fixtureSpace{asked: map[uint64]bool{}, dark: map[uint64]DarkSocket{}, beside: map[uint64]func(*HeldSocket){}}
 }
 
 func (p *fixtureParser) parse(line string) {
@@ -327,6 +336,7 @@ func (p *fixtureParser) sockets(words []string, mark string) {
 				p.space.asked[s.Cookie] = on == "on"
 			}
 		}
+		p.space.beside[s.Cookie] = p.beside(words)
 		p.space.sockets = append(p.space.sockets, s)
 	}
 }

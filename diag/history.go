@@ -138,6 +138,11 @@ func (h *History) twice(s *HeldSocket, same func(was, now *HeldSocket) bool) boo
 	return twice
 }
 
+// seen reports whether the look before the last saw s, in the same state.
+func (h *History) seen(s *HeldSocket) bool {
+	return h.twice(s, func(_, _ *HeldSocket) bool { return true })
+}
+
 // Held is the lower bound of the time that s has been in its state. uptime is the host's.
 func (h *History) Held(s *HeldSocket, uptime time.Duration) Span {
 	return h.lasted(s, func(s *HeldSocket) Span { return Held(s.Socket, uptime) }, func(_, _ *HeldSocket) bool { return true })

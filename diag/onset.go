@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -24,35 +25,59 @@ const (
 	rateFrom     = 10 // sockets, for a rate
 	rateSlices   = 10 // of the time; as many as rateFilled must have some
 	rateFilled   = 7
+	rateBurst    = 40 // percent of all in one slice, from which that is a burst
 )
+
+// onset describes ages, of sockets that are found from threshold on. Nil when some may be older than the clocks can tell: those of a
+// process that has run for longer than they go round.
+func (p *Pass) onset(ages []time.Duration, threshold time.Duration, source string) *Onset {
+	within := func(uptime time.Duration) bool { return uptime > 0 && uptime < clockWrap }
+	if !within(p.Uptime) && !within(p.Proc.Uptime) {
+		return nil
+	}
+	return onsetOf(ages, threshold, source)
+}
 
 // onsetOf describes ages, of sockets that are found from threshold on. Nil for fewer than two. ages is sorted.
 func onsetOf(ages []time.Duration, threshold time.Duration, source string) *Onset {
 	if len(ages) < 2 {
 		return nil
 	}
-	slices.SortFunc(ages, func(a, b time.Duration) int { return int(min(max(b-a, -1), 1)) })
+	slices.SortFunc(ages, func(a, b time.Duration) int { return cmp.Compare(b, a) })
 	o := &Onset{Oldest: ages[0], Youngest: ages[len(ages)-1], Source: source}
 	span := o.Oldest - o.Youngest
 	o.Width = max((span+onsetBuckets-1)/onsetBuckets, time.Millisecond)
-	o.Buckets = histogram(ages, o.Oldest, o.Width, int(span/o.Width)+1)
-	if len(ages) < rateFrom || span < time.Second {
-		return o
+	o.Buckets = histogram(ages, o.Oldest, o.Width, min(int(span/o.Width)+1, onsetBuckets))
+	if o.PerMinute = rateOf(ages, span); o.PerMinute > 0 {
+		between := time.Duration(float64(time.Minute) / o.PerMinute)
+		// What has an even rate keeps it: ten times the usual pause is none.
+		o.Ongoing = o.Youngest-threshold <= 10*between
 	}
-	filled := 0
-	for _, n := range histogram(ages, o.Oldest, span/rateSlices+1, rateSlices) {
+	return o
+}
+
+// rateOf is how many came in a minute, of those between the first and the last; 0 when they did not come evenly. One burst among
+// them counts for nothing.
+func rateOf(ages []time.Duration, span time.Duration) float64 {
+	if len(ages) < rateFrom || span < time.Second {
+		return 0
+	}
+	filled, most := 0, 0
+	for _, n := range histogram(ages, ages[0], span/rateSlices+1, rateSlices) {
 		if n > 0 {
 			filled++
 		}
+		most = max(most, n)
 	}
-	if filled < rateFilled {
-		return o
+	switch {
+	case filled < rateFilled:
+		return 0
+	case most <= len(ages)*rateBurst/100:
+		return float64(len(ages)-1) / span.Minutes()
+	case len(ages)-most < rateFrom:
+		return 0
 	}
-	o.PerMinute = float64(len(ages)-1) / span.Minutes()
-	between := span / time.Duration(len(ages)-1)
-	// What has an even rate keeps it: ten times the usual pause is none.
-	o.Ongoing = o.Youngest-threshold <= 10*between
-	return o
+	return float64(len(ages)-most) / (span - span/rateSlices).Minutes()
 }
 
 // histogram counts ages in n spans of width, beginning with the oldest.

@@ -15,6 +15,9 @@ type Rule struct {
 	Severity Severity // the worst that it gives
 	Doc      Doc
 	Check    func(*Pass)
+	// Unsettled reports whether a second look after [Thresholds.Wait] may prove of the process what the looks so far leave open;
+	// nil: never. It sees a Pass as Check does, but before the others have claimed what is theirs, and reports nothing.
+	Unsettled func(*Pass) bool
 }
 
 // Doc is what `sockleak rules RULE` shows.
@@ -27,9 +30,15 @@ type Doc struct {
 	Advice map[string]string
 }
 
-// Rules lists every rule, the worst first.
+// Rules lists every rule. Those that claim sockets come first, the most specific before the others.
 func Rules() []*Rule {
-	return []*Rule{idleNoKeepalive, closeWait, closedFD, fdLimit, timeWait}
+	return []*Rule{
+		closeWait,
+		closedFD,
+		idleNoKeepalive,
+		fdLimit, // after all that leaks, for it tells where that leads
+		timeWait,
+	}
 }
 
 // RuleNamed is the rule of that name, nil for none.
@@ -198,21 +207,35 @@ func (r *Result) Procs() []*Proc {
 	return list
 }
 
-// Unsettled reports whether a second look would prove what the looks so far leave open: a descriptor
-// that is dark now may be about to connect or to be closed, and a CLOSE-WAIT whose only clock is kept
-// young by answers to keepalive probes may be old.
-func Unsettled(h *History, t Thresholds) bool {
-	for _, space := range h.Last().Spaces {
-		for _, p := range space.Procs {
-			if len(p.Dark) > 0 {
-				return true
-			}
-			for i := range p.Held {
-				if maskedCloseWait(&p.Held[i], t, h.Last().Host.Uptime) {
+// Unsettled reports whether a second look would prove what the looks so far leave open, for one of the rules.
+func Unsettled(h *History, t Thresholds, rules []*Rule) bool {
+	last := h.Last()
+	for _, space := range last.Spaces {
+		for _, proc := range space.Procs {
+			p := &Pass{Proc: proc, History: h, Thresholds: t, Uptime: last.Host.Uptime}
+			for _, p.Rule = range rules {
+				if p.Rule.Unsettled != nil && p.Rule.Unsettled(p) {
 					return true
 				}
 			}
 		}
 	}
 	return false
+}
+
+// anyHeld is a rule's Unsettled that asks of each socket.
+func anyHeld(unsettled func(*Pass, *HeldSocket) bool) func(*Pass) bool {
+	return func(p *Pass) bool {
+		for i := range p.Proc.Held {
+			if unsettled(p, &p.Proc.Held[i]) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// wouldReach reports whether a span that does not reach the grace would at a second look.
+func (p *Pass) wouldReach(s Span) bool {
+	return s.Known() && s.D < p.Thresholds.Grace && s.D+p.Thresholds.Wait() >= p.Thresholds.Grace
 }

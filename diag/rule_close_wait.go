@@ -39,6 +39,9 @@ var closeWait = &Rule{
 		},
 	},
 	Check: checkCloseWait,
+	Unsettled: anyHeld(func(p *Pass, h *HeldSocket) bool {
+		return h.State == netlinkss.CloseWait && maskedHeld(h, p.Thresholds, p.Uptime)
+	}),
 }
 
 func checkCloseWait(p *Pass) {
@@ -49,10 +52,11 @@ func checkCloseWait(p *Pass) {
 		case h.State != netlinkss.CloseWait:
 		case closeWaitProved(p, h):
 			proved = append(proved, h)
-		case maskedCloseWait(h, p.Thresholds, p.Uptime) && !p.History.Moved(h) && !p.History.Entered(p.Proc, h, p.Thresholds.Grace):
+		case maskedRisk(p, h):
 			masked = append(masked, h)
 		}
 	}
+	p.claim(proved)
 	for _, g := range groupByPeer(proved, keyOf) {
 		p.Report(closeWaitFinding(p, g, Leak))
 	}
@@ -72,10 +76,14 @@ func sentQuiet(h *HeldSocket, d, uptime time.Duration) bool {
 	return hasClocks(h.Socket) && clock(h.Info.LastDataSent, "", uptime).D >= d
 }
 
-// maskedCloseWait: the state may be old, but answers to keepalive probes keep its only clock young.
-func maskedCloseWait(h *HeldSocket, t Thresholds, uptime time.Duration) bool {
-	return h.State == netlinkss.CloseWait && h.Keepalive == KeepaliveOn &&
-		!Held(h.Socket, uptime).AtLeast(t.Grace) && Idle(h.Socket, uptime).AtLeast(t.Grace)
+// maskedHeld: the state, CLOSE-WAIT or FIN-WAIT-2, may be old, but answers to keepalive probes keep its only clock young.
+func maskedHeld(h *HeldSocket, t Thresholds, uptime time.Duration) bool {
+	return h.Keepalive == KeepaliveOn && !Held(h.Socket, uptime).AtLeast(t.Grace) && Idle(h.Socket, uptime).AtLeast(t.Grace)
+}
+
+// maskedRisk: and no look has shown that it is young, or that anything moves.
+func maskedRisk(p *Pass, h *HeldSocket) bool {
+	return maskedHeld(h, p.Thresholds, p.Uptime) && !p.History.Moved(h) && !p.History.Entered(p.Proc, h, p.Thresholds.Grace)
 }
 
 func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
@@ -89,9 +97,7 @@ func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fi
 		s := sampleOf(h, p.Uptime)
 		s.Held = p.History.Held(h, p.Uptime)
 		f.Samples = append(f.Samples, s)
-		if s.Held.D > longest.D || !longest.Known() {
-			longest = s.Held
-		}
+		longest = longer(longest, s.Held)
 		if h.RecvQ == 0 {
 			readToEnd++
 		}
@@ -108,8 +114,26 @@ func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fi
 		{"not read to the end", strconv.Itoa(len(g.items) - readToEnd), "Recv-Q 1 or more"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
+	f.Evidence = append(f.Evidence, watchOf(g.items)...)
+	f.Evidence = append(f.Evidence, endsOf(g.items)...)
+	f.Evidence = append(f.Evidence, neverCarried(g.items)...)
+	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)
 	f.Evidence = append(f.Evidence, g.evidence()...)
+	if severity == Leak {
+		f.Onset = heldOnset(p, g.items)
+	}
 	return f
+}
+
+// heldOnset is when sockets came into CLOSE-WAIT or FIN-WAIT-2. Where keepalive may be on, their clock does not tell.
+func heldOnset(p *Pass, items []*HeldSocket) *Onset {
+	var ages []time.Duration
+	for _, h := range items {
+		if h.Keepalive == KeepaliveOff {
+			ages = append(ages, p.History.Held(h, p.Uptime).D)
+		}
+	}
+	return p.onset(ages, p.Thresholds.Grace, sourceAck)
 }
 
 // endOf says whether the program has been told of the end.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 var closedFD = &Rule{
@@ -29,7 +30,8 @@ var closedFD = &Rule{
 			"php":    "Call socket_close or fclose after every error.",
 		},
 	},
-	Check: checkClosedFD,
+	Check:     checkClosedFD,
+	Unsettled: func(p *Pass) bool { return len(p.Proc.Dark) > 0 }, // about to connect or to be closed, perhaps
 }
 
 func checkClosedFD(p *Pass) {
@@ -72,6 +74,7 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	}
 	dead, unknown := 0, 0
 	var seen Span
+	var ages []time.Duration
 	for _, d := range g.items {
 		s := darkSample(d)
 		s.Held = p.History.Dark(p.Proc, d)
@@ -79,6 +82,9 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		switch d.Alive {
 		case Dead:
 			dead++
+			if moved := lastMoved(d); moved > 0 {
+				ages = append(ages, moved)
+			}
 		case AliveUnknown:
 			unknown++
 		}
@@ -86,6 +92,7 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 			seen = s.Held
 		}
 	}
+	f.Onset = p.onset(ages, 0, sourceMoved)
 	f.Message = fmt.Sprintf("%s holds %s %s", Subject(p.Proc.Process), count(len(g.items),
 		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown))
 	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
@@ -110,6 +117,18 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		f.Message += "; seen in one look, so it may be about to connect or to be closed"
 	}
 	return f
+}
+
+// sourceMoved is what [lastMoved] reads.
+const sourceMoved = sourceIdle + ", which run on after the end"
+
+// lastMoved is the time since payload moved on a connection that is dead: its clocks run on. 0: not known, as for one that
+// never came about, whose clocks mean nothing.
+func lastMoved(d *DarkSocket) time.Duration {
+	if d.Info.DataSegsIn == 0 && d.Info.DataSegsOut == 0 && d.Info.Delivered == 0 {
+		return 0
+	}
+	return time.Duration(min(d.Info.LastDataSent, d.Info.LastDataRecv)) * time.Millisecond
 }
 
 func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {

@@ -3,6 +3,7 @@ package diag
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
 )
@@ -21,7 +22,7 @@ var idleNoKeepalive = &Rule{
 		Proof: "State ESTAB; Send-Q 0; no keepalive timer (inet_diag idiag_timer off or delack, which a held socket shows only with SO_KEEPALIVE off; behind a " +
 			"retransmit or persist timer the socket itself is asked); tcp_info.last_data_sent and last_data_recv both at or over the threshold.",
 		Imitates: "A pool with keepalive on shows the keepalive timer. A connection that pings in the application moves payload, so it is not idle. " +
-			"Data that waits for a slow reader (Send-Q over 0) is probed or sent again, and these timers find out about the peer. " +
+			"Data that waits for a slow reader (Send-Q over 0) is probed or sent again, and these timers find out about the peer: see stalled-send. " +
 			"A listener is no connection. A young connection is under the threshold. Fewer than 5 in a process are a risk, not a leak: " +
 			"a control connection may rightly be silent for hours.",
 		Todo: "Switch keepalive on, and close connections that are idle for longer than the protocol allows; handle the end, error and timeout of both sides of a pipe.",
@@ -52,7 +53,7 @@ func checkIdleNoKeepalive(p *Pass) {
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		// What is on its way has a timer of its own, which finds out about the peer.
-		if h.State != netlinkss.Estab || h.SendQ > 0 || !Idle(h.Socket, p.Uptime).AtLeast(threshold) {
+		if h.State != netlinkss.Estab || h.SendQ > 0 || p.Claimed(h) || !Idle(h.Socket, p.Uptime).AtLeast(threshold) {
 			continue
 		}
 		switch h.Keepalive {
@@ -65,9 +66,11 @@ func checkIdleNoKeepalive(p *Pass) {
 	severity := Leak
 	if len(idle) < fewIdle {
 		severity = Risk
+	} else {
+		p.claim(idle)
 	}
 	for _, g := range groupByPeer(idle, keyOf) {
-		p.Report(idleFinding(p, g, severity, FormatDuration(threshold), source))
+		p.Report(idleFinding(p, g, severity, threshold, source))
 	}
 	if unknown > 0 {
 		p.Gap(Gap{
@@ -77,12 +80,13 @@ func checkIdleNoKeepalive(p *Pass) {
 	}
 }
 
-func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshold, source string) *Finding {
+func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshold time.Duration, source string) *Finding {
 	f := &Finding{
 		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "SO_KEEPALIVE is off and nothing is on its way, so no timer runs: the kernel will never find out whether the peer is still there.",
 	}
 	var least, most, oldest Span
+	ages := make([]time.Duration, 0, len(g.items))
 	asked := 0
 	for _, h := range g.items {
 		if h.Asked {
@@ -90,6 +94,7 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		}
 		s := sampleOf(h, p.Uptime)
 		f.Samples = append(f.Samples, s)
+		ages = append(ages, s.Idle.D)
 		if !least.Known() || s.Idle.D < least.D {
 			least = s.Idle
 		}
@@ -106,13 +111,19 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 	f.Evidence = []Evidence{
 		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
 		{"keepalive", KeepaliveOff.String(), keepaliveSource(asked, len(g.items))},
-		{"idle", rangeOf(least, most), "the younger of tcp_info.last_data_sent and last_data_recv"},
+		{"idle", rangeOf(least, most), sourceIdle},
 		{"age", oldest.String(), oldest.Source},
-		{"threshold", threshold, source},
+		{"threshold", FormatDuration(threshold), source},
 	}
+	f.Onset = p.onset(ages, threshold, sourceIdle)
+	f.Evidence = append(f.Evidence, neverCarried(g.items)...)
+	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	return f
 }
+
+// sourceIdle is what [Idle] reads.
+const sourceIdle = "the younger of tcp_info.last_data_sent and last_data_recv"
 
 // keepaliveSource says how SO_KEEPALIVE was told.
 func keepaliveSource(asked, all int) string {

@@ -127,9 +127,10 @@ func checkFinding(t *testing.T, f *Finding) {
 var numberPattern = regexp.MustCompile(`[0-9][0-9a-z.]*`)
 
 // numbersWithoutEvidence lists the numbers of a message that are neither in a value of the evidence nor
-// part of a name: of the process, the peer or the port.
+// part of a name: of the process, the state, the peer or the port.
 func numbersWithoutEvidence(f *Finding) (loose []string) {
 	message := strings.ReplaceAll(f.Message, Subject(f.Proc.Process), "")
+	message = strings.NewReplacer(netlinkss.FinWait1.String(), "", netlinkss.FinWait2.String(), "").Replace(message)
 	if f.Peer != "" {
 		message = strings.ReplaceAll(message, f.Peer, "")
 	}
@@ -179,9 +180,11 @@ func gapLines(gaps []Gap) (list []string) {
 func resultText(r *Result) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "%s %v %d %q %v %d\n%s\n%s\n%s\n%v\n", f.Rule, f.Severity, f.Sockets, f.Peer, f.Direction, f.LocalPort,
-			f.Message, f.Why, f.Advice, f.Evidence)
+		fmt.Fprintf(&b, "%s %v %d %q %v %d\n%s\n%s\n%s\n%v\n%+v\n", f.Rule, f.Severity, f.Sockets, f.Peer, f.Direction, f.LocalPort,
+			f.Message, f.Why, f.Advice, f.Evidence, f.Onset)
 		for _, s := range f.Samples {
+			fmt.Fprintf(&b, "  %+v %+v\n", s.End, s.Options)
+			s.End, s.Options = nil, nil // pointers, which differ
 			fmt.Fprintf(&b, "  %+v\n", s)
 		}
 	}

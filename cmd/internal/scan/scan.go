@@ -33,7 +33,7 @@ func (s *Scan) Run(ctx context.Context) (*diag.Result, error) {
 	if err := s.lookAgain(ctx, history); err != nil {
 		return nil, err
 	}
-	if wait := s.Thresholds.Wait(); wait > 0 && s.Source.From == "" && diag.Unsettled(history, s.Thresholds) {
+	if wait := s.Thresholds.Wait(); wait > 0 && s.Source.From == "" && diag.Unsettled(history, s.Thresholds, s.Rules) {
 		s.Source.Detail("looking a second time in %s: one look cannot prove all that it saw", wait)
 		if err := Sleep(ctx, wait); err != nil {
 			return nil, err
