@@ -143,6 +143,9 @@ func TestUnsettled(t *testing.T) {
 		"idle-no-keepalive/masked":      false,
 		"closed-fd/no-descriptor-dark":  false,
 		"time-wait/crowd":               false,
+		"fin-wait-2/keepalive-answers":  true,
+		"fin-wait-2/held":               false,
+		"fin-wait-2/brief":              false,
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")
 		f.looks = f.looks[:1]

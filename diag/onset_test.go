@@ -108,6 +108,7 @@ func TestOnsetOfRules(t *testing.T) {
 	for file, want := range map[string]string{
 		"close-wait/held":              sourceAck,
 		"close-wait/keepalive-answers": "",
+		"fin-wait-2/held":              sourceAck,
 		"idle-no-keepalive/five-leak":  sourceIdle,
 		"closed-fd/never-connected":    "",
 	} {

@@ -34,6 +34,7 @@ type Doc struct {
 func Rules() []*Rule {
 	return []*Rule{
 		closeWait,
+		finWait2,
 		closedFD,
 		idleNoKeepalive,
 		fdLimit, // after all that leaks, for it tells where that leads
