@@ -146,6 +146,9 @@ func TestUnsettled(t *testing.T) {
 		"fin-wait-2/keepalive-answers":  true,
 		"fin-wait-2/held":               false,
 		"fin-wait-2/brief":              false,
+		"unread-data/forgotten":         true,
+		"unread-data/brief":             false,
+		"unread-data/no-tcp-info":       false,
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")
 		f.looks = f.looks[:1]
@@ -165,5 +168,17 @@ func TestHistoryLast(t *testing.T) {
 	h.Add(second)
 	if h.Last() != second {
 		t.Error("the last look is not the youngest")
+	}
+}
+
+// Only the rules that judge ask for a second look.
+func TestUnsettledByRule(t *testing.T) {
+	f := readFixture(t, "../testdata/rule/unread-data/forgotten.txtar")
+	f.looks = f.looks[:1]
+	h := f.history(asDumped)
+	for _, r := range Rules() {
+		if got, want := Unsettled(h, f.thresholds, []*Rule{r}), r == unreadData; got != want {
+			t.Errorf("%s alone: unsettled %v, want %v", r.Name, got, want)
+		}
 	}
 }

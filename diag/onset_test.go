@@ -110,6 +110,7 @@ func TestOnsetOfRules(t *testing.T) {
 		"close-wait/keepalive-answers": "",
 		"fin-wait-2/held":              sourceAck,
 		"idle-no-keepalive/five-leak":  sourceIdle,
+		"unread-data/forgotten":        sourceRecv,
 		"closed-fd/never-connected":    "",
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")

@@ -36,6 +36,7 @@ func Rules() []*Rule {
 		closeWait,
 		finWait2,
 		closedFD,
+		unreadData,
 		idleNoKeepalive,
 		fdLimit, // after all that leaks, for it tells where that leads
 		timeWait,
