@@ -111,6 +111,7 @@ func TestOnsetOfRules(t *testing.T) {
 		"fin-wait-2/held":              sourceAck,
 		"idle-no-keepalive/five-leak":  sourceIdle,
 		"unread-data/forgotten":        sourceRecv,
+		"stalled-send/window-closed":   sourceZeroSent,
 		"closed-fd/never-connected":    "",
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")

@@ -37,6 +37,7 @@ func Rules() []*Rule {
 		finWait2,
 		closedFD,
 		unreadData,
+		stalledSend,
 		idleNoKeepalive,
 		fdLimit, // after all that leaks, for it tells where that leads
 		timeWait,
