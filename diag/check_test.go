@@ -153,6 +153,10 @@ func TestUnsettled(t *testing.T) {
 		"stalled-send/retransmits":      true, // 59 s in 1 of 3
 		"stalled-send/slow-reader":      true, // its other end is here
 		"stalled-send/just-written":     false,
+		"connect-stuck/black-hole":      false,
+		"connect-stuck/in-flight":       false, // 3 s are too short
+		"connect-stuck/two-looks":       true,
+		"connect-stuck/linear":          true,
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")
 		f.looks = f.looks[:1]

@@ -39,6 +39,7 @@ func Rules() []*Rule {
 		unreadData,
 		stalledSend,
 		idleNoKeepalive,
+		connectStuck,
 		fdLimit, // after all that leaks, for it tells where that leads
 		timeWait,
 	}
