@@ -113,6 +113,7 @@ func TestOnsetOfRules(t *testing.T) {
 		"unread-data/forgotten":        sourceRecv,
 		"stalled-send/window-closed":   sourceZeroSent,
 		"closed-fd/never-connected":    "",
+		"closed-fd/reset-in-turn":      sourceMoved,
 	} {
 		f := readFixture(t, "../testdata/rule/"+file+".txtar")
 		r := Check(f.history(asDumped), f.thresholds, Rules())

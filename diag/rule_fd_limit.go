@@ -3,6 +3,7 @@ package diag
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -12,14 +13,16 @@ const fdLimitPercent = 80
 
 var fdLimit = &Rule{
 	Name:     "fd-limit",
-	Title:    "open descriptors near the soft limit",
+	Title:    "open descriptors near the soft limit, or on the way there",
 	Severity: Risk,
 	Doc: Doc{
-		Means: "The process has used up 80 % or more of the descriptors that it may open (RLIMIT_NOFILE, soft). At the limit every open, socket and accept fails with EMFILE; " +
+		Means: "The process has used up 80 % or more of the descriptors that it may open (RLIMIT_NOFILE, soft), or what it leaks uses them up within an hour. At the limit every open, socket and accept fails with EMFILE; " +
 			"a server that does not handle that spins or stops accepting.",
-		Proof:    "The number of entries in /proc/PID/fd against the soft limit in /proc/PID/limits.",
-		Imitates: "A server that is sized for many connections may be near its limit in health. The rule says so as a risk and not as a leak; the other rules say what leaks.",
-		Todo:     "Find what leaks first, and raise the soft limit as the second step.",
+		Proof: "The number of entries in /proc/PID/fd against the soft limit in /proc/PID/limits. The rate is that of the leaks that the other rules have found: the clocks of their " +
+			"sockets tell when each was left, and it counts where they came evenly and still come.",
+		Imitates: "A server that is sized for many connections may be near its limit in health. The rule says so as a risk and not as a leak; the other rules say what leaks. " +
+			"What came at once or in bursts has no rate, and what has stopped coming leads nowhere.",
+		Todo: "Find what leaks first, and raise the soft limit as the second step.",
 		Advice: map[string]string{
 			"": "Mend the leak first if there is one; then raise the soft limit (LimitNOFILE= in the unit, ulimit -n in a shell, --ulimit nofile= for a container).",
 		},
@@ -27,14 +30,22 @@ var fdLimit = &Rule{
 	Check: checkFDLimit,
 }
 
+// fdLimitSoon is how far ahead the limit is a matter of this rule.
+const fdLimitSoon = time.Hour
+
 func checkFDLimit(p *Pass) {
 	open, limit := p.Proc.Open, p.Proc.SoftLimit
-	if open < 0 || limit == 0 || limit == procfd.NoLimit || uint64(open)*100 < limit*fdLimitPercent {
+	if open < 0 || limit == 0 || limit == procfd.NoLimit {
+		return
+	}
+	growth := p.result.GrowthOf(p.Proc)
+	soon := growth.FDsIn > 0 && growth.FDsIn <= fdLimitSoon
+	if uint64(open)*100 < limit*fdLimitPercent && !soon {
 		return
 	}
 	percent := uint64(open) * 100 / limit
 	sockets := p.Proc.ByKind[procfd.KindSocket]
-	p.Report(&Finding{
+	f := &Finding{
 		Severity: Risk,
 		Sockets:  sockets,
 		Message: fmt.Sprintf("%s has %d of its %d descriptors open (%d %%), %d of them sockets",
@@ -47,5 +58,13 @@ func checkFDLimit(p *Pass) {
 			{"sockets", strconv.Itoa(sockets), "links socket:[…] in /proc/PID/fd"},
 			{"threshold", fmt.Sprintf("%d %%", fdLimitPercent), "rule"},
 		},
-	})
+	}
+	if soon {
+		rate, in := strconv.FormatFloat(growth.PerMinute, 'f', 1, 64), FormatDuration(growth.FDsIn)
+		f.Message += fmt.Sprintf("; what it leaks adds %s a minute, so the limit is reached in %s", rate, in)
+		f.Evidence = append(f.Evidence,
+			Evidence{"rate", rate + " a minute", "the leaks found, by when each was left"},
+			Evidence{"limit reached in", in, "(soft limit − open descriptors) ÷ rate"})
+	}
+	p.Report(f)
 }
