@@ -185,7 +185,7 @@ func TestUnsettledByRule(t *testing.T) {
 	f.looks = f.looks[:1]
 	h := f.history(asDumped)
 	for _, r := range Rules() {
-		if got, want := Unsettled(h, f.thresholds, []*Rule{r}), r == unreadData; got != want {
+		if got, want := Unsettled(h, f.thresholds, []*Rule{r}), r == unreadData || r == idleNoKeepalive; got != want {
 			t.Errorf("%s alone: unsettled %v, want %v", r.Name, got, want)
 		}
 	}

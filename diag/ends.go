@@ -91,7 +91,7 @@ func addEnd(byPID map[int]*endHolder, h Holder) {
 }
 
 // watchOf counts the sockets that something waits for, and those that nothing does.
-func watchOf(items []*HeldSocket) []Evidence {
+func watchOf(p *Pass, items []*HeldSocket) []Evidence {
 	watched, abandoned := 0, 0
 	for _, h := range items {
 		switch h.Watch {
@@ -105,7 +105,7 @@ func watchOf(items []*HeldSocket) []Evidence {
 		return nil
 	}
 	source := "epoll sets in /proc/PID/fdinfo, sleeping threads"
-	if abandoned > 0 {
+	if abandoned > 0 && p.Proc.EventLoop {
 		source += "; in no epoll set and no thread sleeps on it: it will never be told anything again"
 	}
 	return []Evidence{{"watched", fmt.Sprintf("%d, abandoned: %d", watched, abandoned), source}}

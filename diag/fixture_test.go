@@ -134,6 +134,7 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 			}
 			if beside := s.beside[p.Held[i].Cookie]; beside != nil {
 				beside(&p.Held[i])
+				p.EventLoop = p.EventLoop || p.Held[i].Watch != procfd.WatchUnknown
 			}
 		}
 	}

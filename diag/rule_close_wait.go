@@ -114,7 +114,7 @@ func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fi
 		{"not read to the end", strconv.Itoa(len(g.items) - readToEnd), "Recv-Q 1 or more"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
-	f.Evidence = append(f.Evidence, watchOf(g.items)...)
+	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
 	f.Evidence = append(f.Evidence, neverCarried(g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)

@@ -101,7 +101,7 @@ func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fin
 		{"held", longest.String(), longest.Source},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
-	f.Evidence = append(f.Evidence, watchOf(g.items)...)
+	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
 	f.Evidence = append(f.Evidence, neverCarried(g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)

@@ -22,7 +22,7 @@ var idleNoKeepalive = &Rule{
 		Proof: "State ESTAB; Send-Q 0; no keepalive timer (inet_diag idiag_timer off or delack, which a held socket shows only with SO_KEEPALIVE off; behind a " +
 			"retransmit or persist timer the socket itself is asked); tcp_info.last_data_sent and last_data_recv both at or over the threshold.",
 		Imitates: "A pool with keepalive on shows the keepalive timer. A connection that pings in the application moves payload, so it is not idle. " +
-			"Data that waits for a slow reader (Send-Q over 0) is probed or sent again, and these timers find out about the peer: see stalled-send. " +
+			"What the program reads slowly (Recv-Q over 0, and less of it at a second look) is in use. Data that waits for a slow reader (Send-Q over 0) is probed or sent again, and these timers find out about the peer: see stalled-send. " +
 			"A listener is no connection. A young connection is under the threshold. Fewer than 5 in a process are a risk, not a leak: " +
 			"a control connection may rightly be silent for hours.",
 		Todo: "Switch keepalive on, and close connections that are idle for longer than the protocol allows; handle the end, error and timeout of both sides of a pipe.",
@@ -43,7 +43,8 @@ var idleNoKeepalive = &Rule{
 			"redis":    "Set tcp-keepalive 60 and timeout 300 in redis.conf.",
 		},
 	},
-	Check: checkIdleNoKeepalive,
+	Check:     checkIdleNoKeepalive,
+	Unsettled: anyHeld(idleUnsettled),
 }
 
 func checkIdleNoKeepalive(p *Pass) {
@@ -52,8 +53,7 @@ func checkIdleNoKeepalive(p *Pass) {
 	unknown := 0
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
-		// What is on its way has a timer of its own, which finds out about the peer.
-		if h.State != netlinkss.Estab || h.SendQ > 0 || p.Claimed(h) || !Idle(h.Socket, p.Uptime).AtLeast(threshold) {
+		if !silent(p, h) || p.Claimed(h) || h.RecvQ > 0 && !p.History.twice(h, readNothing) {
 			continue
 		}
 		switch h.Keepalive {
@@ -78,6 +78,18 @@ func checkIdleNoKeepalive(p *Pass) {
 			Why: "another timer hides it, and the socket could not be asked",
 		})
 	}
+}
+
+// silent: nothing has come or gone for the threshold of its namespace. What is on its way has a timer of its own, which finds
+// out about the peer.
+func silent(p *Pass, h *HeldSocket) bool {
+	threshold, _ := p.Thresholds.IdleOf(p.Proc, h)
+	return h.State == netlinkss.Estab && h.SendQ == 0 && Idle(h.Socket, p.Uptime).AtLeast(threshold)
+}
+
+// idleUnsettled: it may be reading slowly what came long ago.
+func idleUnsettled(p *Pass, h *HeldSocket) bool {
+	return h.RecvQ > 0 && h.Keepalive == KeepaliveOff && silent(p, h)
 }
 
 func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshold time.Duration, source string) *Finding {

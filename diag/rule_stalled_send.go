@@ -138,7 +138,7 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 		f.Evidence = append(f.Evidence, Evidence{"unread there", strconv.FormatUint(there, 10) + " bytes", "Recv-Q of the other end"})
 	}
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
-	f.Evidence = append(f.Evidence, watchOf(g.items)...)
+	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optSend, optUser)...)
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	return f

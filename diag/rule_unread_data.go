@@ -121,7 +121,7 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Findi
 		{"read between", between, "tcp_info.bytes_received less Recv-Q"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
-	f.Evidence = append(f.Evidence, watchOf(g.items)...)
+	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)
 	f.Evidence = append(f.Evidence, g.evidence()...)

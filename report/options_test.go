@@ -82,7 +82,8 @@ func fds(t *testing.T, v Value, o Options) (list []int) {
 
 func TestSampleSorts(t *testing.T) {
 	r := leaking()
-	f := r.Findings[0]
+	f := found(r, "idle-no-keepalive")
+	r.Findings = []*diag.Finding{f}
 	slices.SortFunc(f.Samples, func(a, b diag.Sample) int { return cmp.Compare(b.FD, a.FD) }) // not the order of anything else
 	for i := range f.Samples {
 		f.Samples[i].RecvQ, f.Samples[i].SendQ = uint32(i%2), uint32(i%3)

@@ -26,9 +26,15 @@ func growing() *diag.Result {
 		}
 		return &diag.Snapshot{Host: webHost, Spaces: []*diag.Space{space}}
 	})
-	r.Findings[0].Onset = onset(r.Findings[0], func(s diag.Sample) diag.Span { return s.Idle }, 7.5123456789)
-	r.Findings[1].Onset = onset(r.Findings[1], func(s diag.Sample) diag.Span { return s.Held }, 19.5)
+	clients, pool := found(r, "idle-no-keepalive"), found(r, "close-wait")
+	clients.Onset = onset(clients, func(s diag.Sample) diag.Span { return s.Idle }, 7.5123456789)
+	pool.Onset = onset(pool, func(s diag.Sample) diag.Span { return s.Held }, 19.5)
 	return withSocketsTold(r)
+}
+
+// found is the first finding of a rule.
+func found(r *diag.Result, rule string) *diag.Finding {
+	return r.Findings[slices.IndexFunc(r.Findings, func(f *diag.Finding) bool { return f.Rule == rule })]
 }
 
 // onset dates the samples of a finding as a rule does.
@@ -50,7 +56,7 @@ const clockWrap = (1 << 32) * time.Millisecond
 // withSocketsTold fills in what a collector can tell of single sockets.
 func withSocketsTold(r *diag.Result) *diag.Result {
 	worker := diag.Holder{PID: 4250, FD: 21, Name: "worker"}
-	clients, pool := r.Findings[0].Samples, r.Findings[1].Samples
+	clients, pool := found(r, "idle-no-keepalive").Samples, found(r, "close-wait").Samples
 	slices.Reverse(pool) // the oldest first, as the report has them
 	for i := range clients {
 		clients[i].Watch = procfd.Watched
