@@ -50,11 +50,28 @@ func NewJoin(space *Space, processes []*procfd.Process) *Join {
 }
 
 // Kin adds a descendant of p, before the first [Join.Add]. What it holds is joined as p's is; it is judged for what it has
-// inherited alone.
-func (j *Join) Kin(p *Proc, child *procfd.Process) { p.Kin = append(p.Kin, j.admit(child)) }
+// inherited alone. One that is in the join already, as a process of the space or as kin of another, is not joined twice: it
+// would share its sockets with itself.
+func (j *Join) Kin(p *Proc, child *procfd.Process) {
+	for _, q := range j.procs {
+		if q.PID == child.PID && q.Start == child.Start {
+			p.Kin = append(p.Kin, q)
+			return
+		}
+	}
+	p.Kin = append(p.Kin, j.admit(child))
+}
+
+// byTable orders descriptors by the table that they are in, the process's own first.
+func byTable(a, b procfd.SocketFD) int {
+	return cmp.Or(cmp.Compare(a.Task, b.Task), cmp.Compare(a.FD, b.FD))
+}
 
 // admit notes which sockets a process has.
 func (j *Join) admit(p *procfd.Process) *Proc {
+	if !slices.IsSortedFunc(p.Sockets, byTable) {
+		slices.SortFunc(p.Sockets, byTable) // shareHolders looks them up
+	}
 	n := int32(len(j.procs))
 	proc := &Proc{Process: p, Space: j.space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets))}
 	j.procs = append(j.procs, proc)
@@ -129,7 +146,7 @@ func (j *Join) add(s *netlinkss.Socket, reused bool) {
 		return
 	}
 	if s.State == netlinkss.Listen {
-		j.nobody.listeners = append(j.nobody.listeners, listenRow{s.Family, s.Local, s.RecvQ, s.Inode})
+		j.nobody.listen(s)
 	}
 	w := j.inodes[uint64(s.Inode)]
 	if w == nil {
@@ -270,7 +287,7 @@ func (j *Join) shareHolders() {
 			p := j.procs[o.proc]
 			own := p.Sockets[o.socket]
 			i, ok := slices.BinarySearchFunc(p.Held, own, func(h HeldSocket, s procfd.SocketFD) int {
-				return cmp.Or(cmp.Compare(h.Task, s.Task), cmp.Compare(h.FD(), s.FD))
+				return byTable(procfd.SocketFD{Task: h.Task, FD: h.FD()}, s)
 			})
 			if !ok {
 				continue // a further descriptor of a socket that the process has already
@@ -330,6 +347,7 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 // Its timer and queues are not known, so it is for sockets on which no verdict rests: listeners.
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
+	j.nobody.hideQueue(s)
 	for _, o := range j.inodes[uint64(s.Inode)].owners {
 		if h := &j.procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
 			h.Ask(keepalive)

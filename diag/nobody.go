@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 
@@ -13,6 +14,7 @@ type nobody struct {
 	timeWait, orphans []peerRow
 	waiting           []*netlinkss.Socket // complete, and not accepted
 	listeners         []listenRow         // of everybody
+	listening         map[listenID]int    // of each, where it stands in listeners: a dump can repeat one
 }
 
 type peerRow struct {
@@ -21,10 +23,34 @@ type peerRow struct {
 }
 
 type listenRow struct {
-	family netlinkss.Family
-	local  netip.AddrPort
-	queue  uint32
+	listenAt
+	queue uint32
+}
+
+// listenID identifies a listener. The cookie is 0 in what is not from sock_diag.
+type listenID struct {
+	cookie uint64
 	inode  uint32
+}
+
+// listen notes a listener, once.
+func (n *nobody) listen(s *netlinkss.Socket) {
+	id := listenID{s.Cookie, s.Inode}
+	if _, ok := n.listening[id]; ok {
+		return
+	}
+	if n.listening == nil {
+		n.listening = map[listenID]int{}
+	}
+	n.listening[id] = len(n.listeners)
+	n.listeners = append(n.listeners, listenRow{listenAt{s.Family, s.Local}, s.RecvQ})
+}
+
+// hideQueue: the length of this listener's queue is not known, so it may be that everything waits there.
+func (n *nobody) hideQueue(s *netlinkss.Socket) {
+	if i, ok := n.listening[listenID{s.Cookie, s.Inode}]; ok {
+		n.listeners[i].queue = math.MaxInt32
+	}
 }
 
 func (j *Join) addNobodys(s *netlinkss.Socket, reused bool) {
@@ -107,12 +133,16 @@ type listenAt struct {
 
 // queues puts the connections that nobody has accepted behind their listeners.
 func (j *Join) queues() {
+	j.space.listens = make(map[uint16]bool, len(j.nobody.listeners))
+	for _, l := range j.nobody.listeners {
+		j.space.listens[l.local.Port()] = true
+	}
 	if len(j.nobody.waiting) == 0 {
 		return
 	}
 	total := map[listenAt]int{} // of all listeners on that address
 	for _, l := range j.nobody.listeners {
-		total[listenAt{l.family, l.local}] += int(l.queue)
+		total[l.listenAt] += int(l.queue)
 	}
 	waiting := map[listenAt][]*netlinkss.Socket{}
 	seen := map[uint64]bool{} // a dump can repeat a socket
@@ -132,9 +162,14 @@ func (j *Join) queues() {
 			}
 			at := listenAt{h.Family, h.Local}
 			if list := waiting[at]; len(list) > 0 {
-				p.Queues = append(p.Queues, AcceptQueue{
-					Listener: h, Waiting: list, Others: max(total[at]-int(h.RecvQ), 0),
-				})
+				// What came before this listener was there is still in the queue of the one on every address.
+				others := total[at] - int(h.RecvQ)
+				for _, every := range at.everywhere() {
+					if every != at {
+						others += total[every]
+					}
+				}
+				p.Queues = append(p.Queues, AcceptQueue{Listener: h, Waiting: list, Others: max(others, 0)})
 			}
 		}
 	}
@@ -146,13 +181,27 @@ func listenerOf(s *netlinkss.Socket, listeners map[listenAt]int) (at listenAt, o
 	if _, ok = listeners[at]; ok {
 		return at, true
 	}
-	everywhere := netip.IPv4Unspecified()
-	if s.Family == netlinkss.Inet6 {
-		everywhere = netip.IPv6Unspecified()
+	for _, every := range at.everywhere() {
+		if _, ok = listeners[every]; ok {
+			return every, true
+		}
 	}
-	at.local = netip.AddrPortFrom(everywhere, s.Local.Port())
-	_, ok = listeners[at]
-	return at, ok
+	return at, false
+}
+
+// v4Everywhere is where an IPv6 socket listens that was bound to ::ffff:0.0.0.0: on every address of IPv4.
+var v4Everywhere = netip.AddrFrom16(netip.IPv4Unspecified().As16())
+
+// everywhere are the listeners on every address that take what comes to this one.
+func (at listenAt) everywhere() []listenAt {
+	to := func(addr netip.Addr) listenAt { return listenAt{at.family, netip.AddrPortFrom(addr, at.local.Port())} }
+	switch {
+	case at.family != netlinkss.Inet6:
+		return []listenAt{to(netip.IPv4Unspecified())}
+	case at.local.Addr().Is4In6():
+		return []listenAt{to(v4Everywhere), to(netip.IPv6Unspecified())}
+	}
+	return []listenAt{to(netip.IPv6Unspecified())}
 }
 
 // BusyPeers are the peers towards which the processes have at least so many connections, TIME-WAIT included. After [Join.Space].

@@ -72,6 +72,8 @@ type Space struct {
 	Orphans int
 	Procs   []*Proc
 	Gaps    []Gap
+
+	listens map[uint16]bool // ports that anybody listens on
 }
 
 // Proc is a process with its sockets.
@@ -165,7 +167,8 @@ type Options struct {
 type AcceptQueue struct {
 	Listener *HeldSocket
 	Waiting  []*netlinkss.Socket // those on the listener's address and port, in ESTAB or CLOSE-WAIT
-	// Others is how many of Waiting may be in the queues of other listeners on the same address and port (SO_REUSEPORT).
+	// Others is how many of Waiting may be in the queues of other listeners on the same address and port (SO_REUSEPORT), or on
+	// every address.
 	Others int
 }
 
