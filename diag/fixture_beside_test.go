@@ -36,7 +36,7 @@ func (p *fixtureParser) beside(words []string) func(*HeldSocket) {
 	}
 }
 
-// end reads HOLDER[,unread=N][,read=N], the holder as name[pid]:fd or nobody.
+// end reads HOLDER[,unread=N][,read=N][,state=STATE], the holder as name[pid]:fd or nobody.
 func (p *fixtureParser) end(value string) func(*HeldSocket) {
 	parts := strings.Split(value, ",")
 	var holders []Holder
@@ -54,6 +54,8 @@ func (p *fixtureParser) end(value string) func(*HeldSocket) {
 		switch key, n, _ := strings.Cut(part, "="); key {
 		case "unread":
 			end.RecvQ = uint32(p.number(n))
+		case "state":
+			end.State = p.state(n)
 		case "read":
 			info.BytesReceived = uint64(p.number(n))
 		default:

@@ -41,7 +41,7 @@ func (p *fixtureParser) socket(words []string, n int) *netlinkss.Socket {
 		case "asked": // read by the caller
 		case "expires":
 			s.Expires = p.duration(value)
-		case "watch", "end", "options": // as is this
+		case "watch", "end", "options", "others": // by beside and heldWords
 		default:
 			p.info(&info, key, nth(value, n))
 		}
@@ -100,6 +100,7 @@ func (p *fixtureParser) info(t *netlinkss.TCPInfo, key, value string) {
 	counters8 := map[string]*uint8{"retransmits": &t.Retransmits, "backoff": &t.Backoff, "probes": &t.Probes}
 	counters64 := map[string]*uint64{
 		"bytes_acked": &t.BytesAcked, "bytes_sent": &t.BytesSent, "bytes_received": &t.BytesReceived,
+		"bytes_retrans": &t.BytesRetrans,
 	}
 	switch {
 	case key == "accepted" || key == "connected":

@@ -31,6 +31,7 @@ import (
 //	dark 20 dead LOCAL PEER connected                    # want closed-fd
 //	nobody CLOSE-WAIT LOCAL PEER     a socket that no descriptor is open on
 //	timewait 120 LOCAL PEER
+//	…                                and the words of fixture_family_test.go
 //	-- look +3s --                   a second look, so much later
 //	-- want --                       in the order in which they must come
 //	idle-no-keepalive risk 1 10.0.0.7
@@ -40,7 +41,7 @@ import (
 //
 // A "*" in an address is the number of the socket in its range, and as a port that plus 40000. quiet=
 // sets the three clocks of tcp_info; accepted and connected set its counters. "# want" stands on lines
-// of the last look, and without a severity means leak. A clock of "2h+10s*" is older by 10 s for each socket of its range.
+// of the last look, and without a severity means leak; several are parted by commas. A clock of "2h+10s*" is older by 10 s for each socket of its range.
 // What was asked of a socket beside the dump is told by
 //
 //	watch=abandoned                  or watched
@@ -73,6 +74,7 @@ type fixtureSpace struct {
 	dark    map[uint64]DarkSocket // by inode
 	beside  map[uint64]func(*HeldSocket)
 	marks   []string // "pid fd severity rule"
+	family
 }
 
 // readFixture parses one file.
@@ -118,6 +120,7 @@ func (f *fixture) history(order func([]*netlinkss.Socket)) *History {
 func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Space {
 	space := &Space{Netns: netns, Sysctls: s.sysctls}
 	j := NewJoin(space, s.procs)
+	s.addKin(j)
 	dump := slices.Clone(s.sockets)
 	order(dump)
 	for _, sock := range dump {
@@ -138,6 +141,7 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 			}
 		}
 	}
+	s.settle(j)
 	return space
 }
 
@@ -241,13 +245,13 @@ func (p *fixtureParser) look(words []string, mark string) {
 	case "dark":
 		p.dark(words[1:], mark)
 	case "nobody":
-		p.space.sockets = append(p.space.sockets, p.socket(words[1:], 0))
+		p.nobody(words[1:], mark)
 	case "timewait":
 		for i := range p.number(words[1]) {
 			p.space.sockets = append(p.space.sockets, p.socket(append([]string{"TIME-WAIT"}, words[2:]...), i+1))
 		}
 	default:
-		p.fail("unknown word %q", words[0])
+		p.kinOrDestination(words)
 	}
 }
 
@@ -260,7 +264,8 @@ func (p *fixtureParser) netns(words []string) {
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")
 		if key != "keepalive_time" {
-			p.fail("unknown sysctl %q", key)
+			p.spaceWord(key, value)
+			continue
 		}
 		p.space.sysctls.KeepaliveTime = p.duration(value)
 	}
@@ -285,7 +290,7 @@ func (p *fixtureParser) process(words []string) {
 		case "start":
 			p.proc.Start = uint64(p.number(value))
 		default:
-			p.fail("unknown word %q", w)
+			p.familyWord(key, value)
 		}
 	}
 	p.space.procs = append(p.space.procs, p.proc)
@@ -300,13 +305,18 @@ func (p *fixtureParser) descriptors(fds []int, mark string) (inode uint64) {
 	for _, fd := range fds {
 		p.proc.Sockets = append(p.proc.Sockets, procfd.SocketFD{FD: fd, Inode: inode})
 	}
-	if rule, ok := strings.CutPrefix(mark, "want "); ok {
+	rules, ok := strings.CutPrefix(mark, "want ")
+	if !ok && mark != "" {
+		p.fail("want a remark of the form # want [SEVERITY] RULE[, …], not %q", mark)
+	}
+	for rule := range strings.SplitSeq(rules, ", ") {
+		if rule == "" {
+			continue
+		}
 		if !strings.Contains(rule, " ") {
 			rule = Leak.String() + " " + rule
 		}
 		p.space.marks = append(p.space.marks, fmt.Sprintf("%d %d %s", p.proc.PID, fds[0], rule))
-	} else if mark != "" {
-		p.fail("want a remark of the form # want [SEVERITY] RULE, not %q", mark)
 	}
 	return inode
 }
@@ -329,6 +339,9 @@ func (p *fixtureParser) span(word string) (sets [][]int) {
 func (p *fixtureParser) sockets(words []string, mark string) {
 	for i, fds := range p.span(words[0]) {
 		inode := p.descriptors(fds, mark)
+		if p.shared(words[1:], len(fds), i) {
+			continue
+		}
 		s := p.socket(words[1:], i+1)
 		s.Inode = uint32(inode)
 		s.Cookie = cmp.Or(s.Cookie, inode)
@@ -339,6 +352,7 @@ func (p *fixtureParser) sockets(words []string, mark string) {
 		}
 		p.space.beside[s.Cookie] = p.beside(words)
 		p.space.sockets = append(p.space.sockets, s)
+		p.heldWords(inode, words)
 	}
 }
 

@@ -155,7 +155,7 @@ func numbersWithoutEvidence(f *Finding) (loose []string) {
 func sampleLines(r *Result) (list []string) {
 	for _, f := range r.Findings {
 		for _, s := range f.Samples {
-			list = append(list, fmt.Sprintf("%d %d %v %s", f.Proc.PID, s.FD, f.Severity, f.Rule))
+			list = append(list, fmt.Sprintf("%d %d %v %s", s.PID, s.FD, f.Severity, f.Rule))
 		}
 	}
 	slices.Sort(list)
