@@ -36,6 +36,7 @@ func Rules() []*Rule {
 		closeWait,
 		finWait2,
 		closedFD,
+		inheritedFD,
 		unreadData,
 		stalledSend,
 		idleNoKeepalive,

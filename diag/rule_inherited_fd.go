@@ -1,0 +1,255 @@
+package diag
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+var inheritedFD = &Rule{
+	Name:     "inherited-fd",
+	Title:    "connections that a process has from its parent, and does not know of",
+	Severity: Leak,
+	Doc: Doc{
+		Means: "A process was started with descriptors that were not meant for it. When the one that made the connections closes them, the copies keep them open: " +
+			"the peer is sent no FIN, and nobody will ever read, write or close. While both hold them, neither's close ends them: that is the risk.",
+		Proof: "Only this process has a descriptor on the connection; its last payload moved before the process was started (the younger of tcp_info.last_data_sent and " +
+			"last_data_recv against the start time in /proc/PID/stat), so it is older than the process, which has never used it; no epoll set of the process has it and no thread " +
+			"sleeps on it; nothing has moved for the grace; and the parent is another program, or another process listens on its port.",
+		Imitates: "A worker that is given connections waits for them, or moves payload. inetd and sshd hand connections over as descriptors 0, 1 and 2. " +
+			"Listening sockets are shared by workers on purpose. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
+		Todo: "Mend the program that starts the process: open sockets close-on-exec, and close in a forked child what it does not serve. To free what is held now, end the child.",
+		Advice: map[string]string{
+			"": "Open sockets with SOCK_CLOEXEC (socket, accept4) in the program that starts the process, and close in a forked child what it does not serve.",
+			"node": "Leave child_process.spawn with its default stdio, which passes no sockets, " +
+				"and send a connection with child.send(message, socket) without keepOpen, only to who serves it.",
+			"go": "Put into exec.Cmd.ExtraFiles only what the child needs, and open descriptors of your own with unix.SOCK_CLOEXEC: " +
+				"those of package net are close-on-exec unless File() and ExtraFiles hand them on.",
+			"java":   "Start programs with ProcessBuilder, which closes what is inherited, and not from native code that forks.",
+			"python": "Leave close_fds=True, the default of subprocess, and os.set_inheritable alone; with multiprocessing use the spawn or forkserver start method.",
+			"ruby":   "Leave close_on_exec of sockets on, do not pass close_others: false to spawn, and close connections first in the block of fork.",
+			"php":    "Close every connection that the child does not serve right after pcntl_fork.",
+		},
+	},
+	Check: checkInheritedFD,
+}
+
+// clockTick is more than the ticks of 10 ms by which a start time, the uptime and a clock of tcp_info can each be off.
+const clockTick = 50 * time.Millisecond
+
+func checkInheritedFD(p *Pass) {
+	inheritedBy(p, p.Proc)
+	var shared []*HeldSocket
+	for i := range p.Proc.Held {
+		if h := &p.Proc.Held[i]; len(h.Others) > 0 && sharedHere(p, h) {
+			shared = append(shared, h)
+		}
+	}
+	for _, g := range groupByPeer(shared, p.inheritedKey) {
+		p.Report(sharedFinding(p, g))
+	}
+	for _, child := range p.Proc.Kin {
+		if reportsFor(p.Proc, child) {
+			inheritedBy(p, child)
+		}
+	}
+}
+
+// inheritedKey groups by peer. Where the counters do not tell who opened a connection, a listener on its port does, whoever's.
+func (p *Pass) inheritedKey(h *HeldSocket) peerKey {
+	return keyTo(settleDirection(h.Direction, h.Local.Port(), p.Proc.Space.listens), h.Peer, h.Local.Port())
+}
+
+// reportsFor: what a descendant keeps is told once. It is told on the descendant itself when that is judged, and otherwise on
+// the nearest ancestor, which is the one with the fewest descendants.
+func reportsFor(p, child *Proc) bool {
+	for _, q := range p.Space.Procs {
+		if q == child {
+			return false
+		}
+		if q != p && slices.Contains(q.Kin, child) &&
+			cmp.Or(cmp.Compare(len(q.Kin), len(p.Kin)), cmp.Compare(q.PID, p.PID)) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// inheritedBy reports what holder, a process or a descendant of one, has inherited and keeps.
+func inheritedBy(p *Pass, holder *Proc) {
+	if !holder.Alone || holder.Uptime <= 0 {
+		return
+	}
+	var list []*HeldSocket
+	for i := range holder.Held {
+		if h := &holder.Held[i]; h.Watch == procfd.Abandoned && len(h.Others) == 0 && !p.Claimed(h) && leftWith(p, holder, h) {
+			list = append(list, h)
+		}
+	}
+	p.claim(list)
+	for _, g := range groupByPeer(list, p.inheritedKey) {
+		p.Report(inheritedFinding(p, holder, g))
+	}
+}
+
+// leftWith: older than its holder, not used by it, and from another program or a port that it does not serve.
+func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
+	switch h.State {
+	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
+	default:
+		return false
+	}
+	idle := Idle(h.Socket, p.Uptime)
+	return h.FDs[0] > 2 && idle.AtLeast(p.Thresholds.Grace) && idle.D > p.aliveFor(holder) && fromElsewhere(p, holder, h)
+}
+
+// aliveFor is at least as long as the process had been running when its sockets were read.
+func (p *Pass) aliveFor(holder *Proc) time.Duration {
+	return holder.Uptime + p.History.took() + clockTick
+}
+
+// fromElsewhere: the parent is another program, or somebody else listens on the port.
+func fromElsewhere(p *Pass, holder *Proc, h *HeldSocket) bool {
+	if parent := parentOf(p, holder); parent != "" && holder.Exe != "" && parent != holder.Exe {
+		return true
+	}
+	port := h.Local.Port()
+	if !p.Proc.Space.listens[port] || h.Direction == Connected {
+		return false
+	}
+	for i := range holder.Held {
+		if l := &holder.Held[i]; l.State == netlinkss.Listen && l.Local.Port() == port {
+			return false
+		}
+	}
+	return true
+}
+
+// parentOf is the executable of a process's parent, "" when it is not known.
+func parentOf(p *Pass, holder *Proc) string {
+	if holder.Parent == "" && holder != p.Proc && holder.PPID == p.Proc.PID {
+		return p.Proc.Exe
+	}
+	return holder.Parent
+}
+
+func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket]) *Finding {
+	f := &Finding{
+		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Why: "A descriptor that a process inherits keeps the connection open like any other: the kernel sends no FIN before the last copy is closed.",
+	}
+	if parentOf(p, holder) != holder.Exe || holder.Exe == "" {
+		f.Advice = p.Rule.Doc.Advice[""] // what has to be mended is the parent, of which no more is known
+	}
+	var least, most Span
+	ages := make([]time.Duration, 0, len(g.items))
+	for _, h := range g.items {
+		s := sampleOf(h, p.Uptime)
+		s.PID = holder.PID
+		f.Samples = append(f.Samples, s)
+		ages = append(ages, s.Idle.D)
+		if !least.Known() || s.Idle.D < least.D {
+			least = s.Idle
+		}
+		if s.Idle.D > most.D || !most.Known() {
+			most = s.Idle
+		}
+	}
+	f.Onset = onsetOf(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
+	connections := count(len(g.items), "connection", "connections")
+	since := FormatDuration(holder.Uptime)
+	if holder == p.Proc {
+		f.Message = fmt.Sprintf("%s alone holds %s %s that it was started with, %s ago, and has not used since; idle for %s",
+			Subject(holder.Process), connections, g.towards(), since, rangeOf(least, most))
+	} else {
+		f.Message = fmt.Sprintf("%s has left %s %s to its descendant %s, which alone holds %[6]s, was started %[5]s ago and has not used %[6]s; idle for %[7]s",
+			Subject(p.Proc.Process), connections, g.towards(), Subject(holder.Process), since, plural(len(g.items), "it", "them"), rangeOf(least, most))
+		f.Advice = p.Advice() // here the parent is known
+	}
+	f.Evidence = []Evidence{
+		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
+		{"holder", Subject(holder.Process), "/proc/PID/fd of every process that could be seen"},
+		{"holder running for", since, "/proc/PID/stat: starttime"},
+		{"idle", rangeOf(least, most), "the younger of tcp_info.last_data_sent and last_data_recv"},
+		{"waits for them", "nothing", "the epoll sets in /proc/PID/fdinfo and the system calls in /proc/PID/task/TID/syscall"},
+		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
+	}
+	if parent := parentOf(p, holder); parent != "" {
+		f.Evidence = append(f.Evidence, Evidence{"parent", parent, "/proc/PPID/exe"})
+	}
+	f.Evidence = append(f.Evidence, g.evidence()...)
+	return f
+}
+
+// sharedHere: several processes hold a connection, and this is the first of them that is judged.
+func sharedHere(p *Pass, h *HeldSocket) bool {
+	if !isConnection(h.State) || handedOver(h.FDs) || p.Proc.Runtime == "sshd" {
+		return false
+	}
+	others := othersOf(p.Proc, h)
+	if len(others) == 0 || isSSHD(p.Proc.Name) && !slices.ContainsFunc(others, func(o Holder) bool { return !isSSHD(o.Name) }) {
+		return false
+	}
+	return !slices.ContainsFunc(p.Proc.Space.Procs, func(q *Proc) bool {
+		return q.PID < p.Proc.PID && slices.ContainsFunc(others, func(o Holder) bool { return o.PID == q.PID })
+	})
+}
+
+// isSSHD: its monitor keeps the connection that the session serves.
+func isSSHD(name string) bool { return strings.HasPrefix(name, "sshd") }
+
+// handedOver: as its stdin, stdout and stderr a process is given a connection on purpose.
+func handedOver(fds []int) bool { return fds[len(fds)-1] <= 2 }
+
+// othersOf are the other processes that hold a connection, by number, with the first of their descriptors that is over 2.
+func othersOf(p *Proc, h *HeldSocket) []Holder {
+	var list []Holder
+	for _, o := range h.Others {
+		if o.PID != p.PID && o.FD > 2 {
+			list = append(list, o)
+		}
+	}
+	slices.SortFunc(list, func(a, b Holder) int {
+		return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.Task, b.Task), cmp.Compare(a.FD, b.FD))
+	})
+	return slices.CompactFunc(list, func(a, b Holder) bool { return a.PID == b.PID })
+}
+
+// maxOthers is how many holders a sentence names.
+const maxOthers = 3
+
+func sharedFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
+	f := &Finding{
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Why: "The kernel ends a connection when the last descriptor on it is closed: while another process has one, close sends no FIN.",
+	}
+	var all []Holder
+	for _, h := range g.items {
+		f.Samples = append(f.Samples, sampleOf(h, p.Uptime))
+		all = append(all, othersOf(p.Proc, h)...)
+	}
+	slices.SortFunc(all, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })
+	all = slices.CompactFunc(all, func(a, b Holder) bool { return a.PID == b.PID })
+	names := make([]string, 0, maxOthers)
+	for _, o := range all[:min(len(all), maxOthers)] {
+		names = append(names, fmt.Sprintf("%s[%d]", o.Name, o.PID))
+	}
+	others := strings.Join(names, ", ")
+	if more := len(all) - maxOthers; more > 0 {
+		others += " and " + strconv.Itoa(more) + " more"
+	}
+	f.Message = fmt.Sprintf("%s shares %s %s with %s: close in one of them does not end them",
+		Subject(p.Proc.Process), count(len(g.items), "connection", "connections"), g.towards(), others)
+	f.Evidence = []Evidence{
+		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
+		{"other holders", others, "/proc/PID/fd of the processes that were looked at"},
+	}
+	f.Evidence = append(f.Evidence, g.evidence()...)
+	return f
+}
