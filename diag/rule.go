@@ -41,6 +41,7 @@ func Rules() []*Rule {
 		stalledSend,
 		idleNoKeepalive,
 		connectStuck,
+		duplicateFD,
 		fdLimit, // after all that leaks, for it tells where that leads
 		timeWait,
 	}
