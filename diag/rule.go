@@ -37,6 +37,7 @@ func Rules() []*Rule {
 		finWait2,
 		closedFD,
 		inheritedFD,
+		acceptQueue,
 		unreadData,
 		stalledSend,
 		idleNoKeepalive,
