@@ -40,6 +40,7 @@ func Rules() []*Rule {
 		acceptQueue,
 		unreadData,
 		stalledSend,
+		halfClosedPair,
 		idleNoKeepalive,
 		connectStuck,
 		duplicateFD,
