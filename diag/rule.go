@@ -45,6 +45,7 @@ func Rules() []*Rule {
 		connectStuck,
 		duplicateFD,
 		fdLimit, // after all that leaks, for it tells where that leads
+		portExhaustion,
 		timeWait,
 	}
 }
