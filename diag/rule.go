@@ -46,6 +46,7 @@ func Rules() []*Rule {
 		duplicateFD,
 		fdLimit, // after all that leaks, for it tells where that leads
 		portExhaustion,
+		orphans,
 		timeWait,
 	}
 }
