@@ -130,7 +130,7 @@ func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Spac
 		j.Dark(u, s.dark[u.Inode])
 	}
 	j.Space()
-	for _, p := range space.Procs {
+	for _, p := range j.procs {
 		for i := range p.Held {
 			if on, ok := s.asked[p.Held[i].Cookie]; ok {
 				p.Held[i].Ask(on)

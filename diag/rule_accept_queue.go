@@ -137,7 +137,7 @@ func queueLeak(p *Pass, q *queueOf, old []waiter, sure int) *Finding {
 	if sure < len(old) {
 		oldest.Exact = false // and then it is not known which
 	}
-	f.Onset = onsetOf(ages, p.Thresholds.Grace, sourceNeverSent)
+	f.Onset = p.onset(ages, p.Thresholds.Grace, sourceNeverSent)
 	f.Message = fmt.Sprintf("%s has left %s on its port %d without accept, the oldest for %s; the queue holds %d, its backlog is %d",
 		Subject(p.Proc.Process), count(sure, "complete connection", "complete connections"), f.LocalPort, oldest, q.length, q.backlog)
 	f.Evidence = append(q.evidence(sure, len(old)), []Evidence{

@@ -38,7 +38,7 @@ var finWait2 = &Rule{
 	},
 	Check: checkFinWait2,
 	Unsettled: anyHeld(func(p *Pass, h *HeldSocket) bool {
-		return waitsForFIN(h) && maskedHeld(h, p.Thresholds, p.Uptime)
+		return h.State == netlinkss.FinWait2 && (maskedHeld(h, p.Thresholds, p.Uptime) || h.RecvQ > 0 && receivedQuiet(h, p))
 	}),
 }
 
@@ -47,7 +47,7 @@ func checkFinWait2(p *Pass) {
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		switch {
-		case !waitsForFIN(h) || p.Claimed(h):
+		case !waitsForFIN(p, h) || p.Claimed(h):
 		case finWait2Proved(p, h):
 			proved = append(proved, h)
 		case maskedRisk(p, h):
@@ -63,8 +63,10 @@ func checkFinWait2(p *Pass) {
 	}
 }
 
-// waitsForFIN: all that is missing is the peer's end. What it has sent before was read.
-func waitsForFIN(h *HeldSocket) bool { return h.State == netlinkss.FinWait2 && h.RecvQ == 0 }
+// waitsForFIN: all that is missing is the peer's end. A long answer that the process is still reading is not all.
+func waitsForFIN(p *Pass, h *HeldSocket) bool {
+	return h.State == netlinkss.FinWait2 && (h.RecvQ == 0 || p.History.twice(h, readNothing))
+}
 
 // finWait2Proved: in the state for the grace, and for as long nothing received.
 func finWait2Proved(p *Pass, h *HeldSocket) bool {
@@ -83,7 +85,11 @@ func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fin
 		Why: "The process has ended its side and not closed the descriptor; while one is open, FIN-WAIT-2 has no time-out, so the kernel waits for the peer's FIN.",
 	}
 	var longest Span
+	unread := 0
 	for _, h := range g.items {
+		if h.RecvQ > 0 {
+			unread++
+		}
 		s := sampleOf(h, p.Uptime)
 		s.Held = p.History.Held(h, p.Uptime)
 		f.Samples = append(f.Samples, s)
@@ -100,6 +106,9 @@ func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fin
 		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
 		{"held", longest.String(), longest.Source},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
+	}
+	if unread > 0 {
+		f.Evidence = append(f.Evidence, Evidence{"with an answer that nobody reads", strconv.Itoa(unread), "Recv-Q over 0, the same in two looks"})
 	}
 	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)

@@ -103,7 +103,7 @@ func pairFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 			most = s.Idle
 		}
 	}
-	f.Onset = onsetOf(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
+	f.Onset = p.onset(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
 	open, ended := "upstream", "client"
 	if g.direction == Accepted {
 		open, ended = ended, open

@@ -161,7 +161,7 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket]) *Finding
 			most = s.Idle
 		}
 	}
-	f.Onset = onsetOf(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
+	f.Onset = p.onset(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
 	connections := count(len(g.items), "connection", "connections")
 	since := FormatDuration(holder.Uptime)
 	if holder == p.Proc {

@@ -135,7 +135,7 @@ func TestRankingOfPrograms(t *testing.T) {
 				t.Errorf("sorted by %s: process %d stands at %d", by, p.PID, i)
 			}
 		}
-		if len(doc.Processes) != 315 || leaked != 52 || risks != 3 {
+		if len(doc.Processes) != 315 || leaked != 52 || risks != 4 {
 			t.Errorf("sorted by %s: %d processes, %d sockets, %d risks", by, len(doc.Processes), leaked, risks)
 		}
 		var of []string
