@@ -20,10 +20,11 @@ var inheritedFD = &Rule{
 		Means: "A process was started with descriptors that were not meant for it. When the one that made the connections closes them, the copies keep them open: " +
 			"the peer is sent no FIN, and nobody will ever read, write or close. While both hold them, neither's close ends them: that is the risk.",
 		Proof: "Only this process has a descriptor on the connection; its last payload moved before the process was started (the younger of tcp_info.last_data_sent and " +
-			"last_data_recv against the start time in /proc/PID/stat), so it is older than the process, which has never used it; no epoll set of the process has it and no thread " +
+			"last_data_recv against the start time in /proc/PID/stat), so the process has never used it; no epoll set of the process has it and no thread " +
 			"sleeps on it; nothing has moved for the grace; and the parent is another program, or another process listens on its port.",
 		Imitates: "A worker that is given connections waits for them, or moves payload. inetd and sshd hand connections over as descriptors 0, 1 and 2. " +
-			"Listening sockets are shared by workers on purpose. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
+			"Listening sockets are shared by workers on purpose. A child that works for long on the one request that it was forked or started for looks the same: " +
+			"a single such connection is a risk, unless another program has it on a descriptor over 3. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
 		Todo: "Mend the program that starts the process: open sockets close-on-exec, and close in a forked child what it does not serve. To free what is held now, end the child.",
 		Advice: map[string]string{
 			"": "Open sockets with SOCK_CLOEXEC (socket, accept4) in the program that starts the process, and close in a forked child what it does not serve.",
@@ -40,7 +41,7 @@ var inheritedFD = &Rule{
 	Check: checkInheritedFD,
 }
 
-// clockTick is more than the ticks of 10 ms by which a start time, the uptime and a clock of tcp_info can each be off.
+// clockTick is more than the ticks of 10 ms by which a start time, the uptime and a clock of tcp_info are off together.
 const clockTick = 50 * time.Millisecond
 
 func checkInheritedFD(p *Pass) {
@@ -92,13 +93,28 @@ func inheritedBy(p *Pass, holder *Proc) {
 			list = append(list, h)
 		}
 	}
-	p.claim(list)
+	severity := Leak
+	if len(list) == 1 && mayServe(p, holder, list[0]) {
+		severity = Risk
+	} else {
+		p.claim(list)
+	}
 	for _, g := range groupByPeer(list, p.inheritedKey) {
-		p.Report(inheritedFinding(p, holder, g))
+		p.Report(inheritedFinding(p, holder, g, severity))
 	}
 }
 
-// leftWith: older than its holder, not used by it, and from another program or a port that it does not serve.
+// firstPassed is the descriptor on which systemd gives a connection to the program that serves it (SD_LISTEN_FDS_START).
+const firstPassed = 3
+
+// mayServe: its only connection may be what a process was started for. It has read the request, which shows in no clock,
+// and works on it.
+func mayServe(p *Pass, holder *Proc, h *HeldSocket) bool {
+	parent := parentOf(p, holder)
+	return parent == "" || parent == holder.Exe || h.FD() <= firstPassed
+}
+
+// leftWith: not used since its holder began, to the tick, and from another program or a port that it does not serve.
 func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
 	switch h.State {
 	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
@@ -106,12 +122,7 @@ func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
 		return false
 	}
 	idle := Idle(h.Socket, p.Uptime)
-	return h.FDs[0] > 2 && idle.AtLeast(p.Thresholds.Grace) && idle.D > p.aliveFor(holder) && fromElsewhere(p, holder, h)
-}
-
-// aliveFor is at least as long as the process had been running when its sockets were read.
-func (p *Pass) aliveFor(holder *Proc) time.Duration {
-	return holder.Uptime + p.History.took() + clockTick
+	return h.FDs[0] > 2 && idle.AtLeast(p.Thresholds.Grace) && idle.D+clockTick >= holder.Uptime && fromElsewhere(p, holder, h)
 }
 
 // fromElsewhere: the parent is another program, or somebody else listens on the port.
@@ -139,9 +150,9 @@ func parentOf(p *Pass, holder *Proc) string {
 	return holder.Parent
 }
 
-func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket]) *Finding {
+func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "A descriptor that a process inherits keeps the connection open like any other: the kernel sends no FIN before the last copy is closed.",
 	}
 	if parentOf(p, holder) != holder.Exe || holder.Exe == "" {
@@ -171,6 +182,9 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket]) *Finding
 		f.Message = fmt.Sprintf("%s has left %s %s to its descendant %s, which alone holds %[6]s, was started %[5]s ago and has not used %[6]s; idle for %[7]s",
 			Subject(p.Proc.Process), connections, g.towards(), Subject(holder.Process), since, plural(len(g.items), "it", "them"), rangeOf(least, most))
 		f.Advice = p.Advice() // here the parent is known
+	}
+	if severity == Risk {
+		f.Message += "; it may be what the process was started to serve"
 	}
 	f.Evidence = []Evidence{
 		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},

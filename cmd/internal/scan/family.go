@@ -214,8 +214,12 @@ func (l *look) holders() {
 			end.Holders = append(end.Holders, holder)
 		}
 	}
+	// Of those that may not be read, one counts by which a socket is inherited. The first of all processes is everybody's
+	// ancestor, and opens no connections for others.
 	for _, p := range l.judged() {
-		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().related(pid, p.PID) })
+		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool {
+			return pid != 1 && l.family().related(pid, p.PID)
+		})
 	}
 	if skipped > 0 {
 		l.space.Gaps = append(l.space.Gaps, diag.Gap{
