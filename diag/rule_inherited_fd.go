@@ -21,7 +21,7 @@ var inheritedFD = &Rule{
 			"the peer is sent no FIN, and nobody will ever read, write or close. While both hold them, neither's close ends them: that is the risk.",
 		Proof: "Only this process has a descriptor on the connection; its last payload moved before the process was started (the younger of tcp_info.last_data_sent and " +
 			"last_data_recv against the start time in /proc/PID/stat), so the process has never used it; no epoll set of the process has it and no thread " +
-			"sleeps on it; nothing has moved for the grace; and the parent is another program, or another process listens on its port.",
+			"sleeps on it; nothing has moved for the grace; and it is older than the process, or came in on a port on which others listen and the process does not.",
 		Imitates: "A worker that is given connections waits for them, or moves payload. inetd and sshd hand connections over as descriptors 0, 1 and 2. " +
 			"Listening sockets are shared by workers on purpose. A child that works for long on the one request that it was forked or started for looks the same: " +
 			"a single such connection is a risk, unless another program has it on a descriptor over 3. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
@@ -84,12 +84,12 @@ func reportsFor(p, child *Proc) bool {
 
 // inheritedBy reports what holder, a process or a descendant of one, has inherited and keeps.
 func inheritedBy(p *Pass, holder *Proc) {
-	if !holder.Alone || holder.Uptime <= 0 {
+	if !holder.Alone {
 		return
 	}
 	var list []*HeldSocket
 	for i := range holder.Held {
-		if h := &holder.Held[i]; h.Watch == procfd.Abandoned && len(h.Others) == 0 && !p.Claimed(h) && leftWith(p, holder, h) {
+		if h := &holder.Held[i]; leftWith(p, holder, h) {
 			list = append(list, h)
 		}
 	}
@@ -114,24 +114,35 @@ func mayServe(p *Pass, holder *Proc, h *HeldSocket) bool {
 	return parent == "" || parent == holder.Exe || h.FD() <= firstPassed
 }
 
-// leftWith: not used since its holder began, to the tick, and from another program or a port that it does not serve.
+// leftWith: inherited, and not used since its holder began.
 func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
+	return h.Watch == procfd.Abandoned && len(h.Others) == 0 && !p.Claimed(h) &&
+		MayBeLeft(holder, h, p.Thresholds, p.Uptime, p.History.took())
+}
+
+// MayBeLeft reports whether a process has inherited a socket, as far as clocks tell, and has not used it since: it is for
+// choosing of which sockets more is to be asked. uptime is the host's, took how long the look has lasted: the socket was read
+// so much later than the holder's time at the most.
+//
+// A socket that is older than its holder was made by another. So was one that came in on a port on which others listen, and the
+// holder does not: that needs no clock.
+func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime, took time.Duration) bool {
 	switch h.State {
 	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
 	default:
 		return false
 	}
-	idle := Idle(h.Socket, p.Uptime)
-	return h.FDs[0] > 2 && idle.AtLeast(p.Thresholds.Grace) && idle.D+clockTick >= holder.Uptime && fromElsewhere(p, holder, h)
+	idle := Idle(h.Socket, uptime)
+	if h.FDs[0] <= 2 || !idle.AtLeast(t.Grace) || holder.Uptime <= 0 || idle.D+clockTick < holder.Uptime {
+		return false
+	}
+	return Age(h.Socket, uptime).AtLeast(holder.Uptime+took+clockTick) || acceptedElsewhere(holder, h)
 }
 
-// fromElsewhere: the parent is another program, or somebody else listens on the port.
-func fromElsewhere(p *Pass, holder *Proc, h *HeldSocket) bool {
-	if parent := parentOf(p, holder); parent != "" && holder.Exe != "" && parent != holder.Exe {
-		return true
-	}
+// acceptedElsewhere: it came in on a port on which others listen, and the holder does not.
+func acceptedElsewhere(holder *Proc, h *HeldSocket) bool {
 	port := h.Local.Port()
-	if !p.Proc.Space.listens[port] || h.Direction == Connected {
+	if !holder.Space.listens[port] || h.Direction == Connected {
 		return false
 	}
 	for i := range holder.Held {
@@ -191,6 +202,7 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], severity
 		{"holder", Subject(holder.Process), "/proc/PID/fd of every process that could be seen"},
 		{"holder running for", since, "/proc/PID/stat: starttime"},
 		{"idle", rangeOf(least, most), "the younger of tcp_info.last_data_sent and last_data_recv"},
+		{"close-on-exec", closeOnExecOf(g.items), "flags in /proc/PID/fdinfo"},
 		{"waits for them", "nothing", "the epoll sets in /proc/PID/fdinfo and the system calls in /proc/PID/task/TID/syscall"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
@@ -199,6 +211,23 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], severity
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	return f
+}
+
+// closeOnExecOf counts the descriptors that a program which is started would get, too.
+func closeOnExecOf(items []*HeldSocket) string {
+	missing, set := 0, 0
+	for _, h := range items {
+		switch h.CloseOnExec {
+		case FlagOff:
+			missing++
+		case FlagOn:
+			set++
+		}
+	}
+	if missing+set == 0 {
+		return "not known"
+	}
+	return fmt.Sprintf("missing on %d of %d", missing, missing+set)
 }
 
 // sharedHere: several processes hold a connection, and this is the first of them that is judged.

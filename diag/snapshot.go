@@ -120,6 +120,8 @@ type HeldSocket struct {
 	Asked             bool // Keepalive is from the socket itself and not from its timer
 	Direction         Direction
 
+	// CloseOnExec is of the first descriptor: without it, a program that the process starts gets the socket, too.
+	CloseOnExec Flag
 	// Others are the descriptors that other processes have on it, as far as they were looked for.
 	Others []Holder
 	// End is the other end of the connection, when it is in the same namespace and was looked up.
@@ -131,6 +133,19 @@ type HeldSocket struct {
 	// Space is the namespace that it belongs to, nil for the process's own.
 	Space *Space
 }
+
+// Flag is a setting that may not be known.
+type Flag uint8
+
+// What can be known of a setting.
+const (
+	FlagUnknown Flag = iota
+	FlagOff
+	FlagOn
+)
+
+// String is unknown, off or on.
+func (f Flag) String() string { return [...]string{"unknown", "off", "on"}[f%3] }
 
 // Holder is a descriptor that a process has on a socket.
 type Holder struct {

@@ -89,17 +89,6 @@ func (f *FS) Parents() (map[int]int, error) {
 	return parents, nil
 }
 
-// readInto reads the beginning of a file, as much as one read gives.
-func readInto(path string, buf []byte) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	n, err := file.Read(buf)
-	return buf[:n], err
-}
-
 // parent reads the fourth field of /proc/PID/stat. The second is the name, in brackets and as the process likes it,
 // with brackets and line ends of its own.
 func parent(stat []byte) (ppid int, ok bool) {

@@ -30,3 +30,13 @@ func walkFDs(dir string, f visit) error {
 }
 
 func compareFDs(int, int) int { return 0 }
+
+func readInto(path string, buf []byte) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	n, err := file.Read(buf)
+	return buf[:n], err
+}

@@ -19,8 +19,9 @@ func (l *look) enrich(ctx context.Context) {
 	}
 	l.parents()
 	l.ends(ctx)
-	l.holders()
 	l.waits()
+	l.holders()
+	l.flags()
 	l.options()
 	l.destinations(ctx)
 }

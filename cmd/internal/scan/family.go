@@ -1,7 +1,6 @@
 package scan
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/sockleak/sockleak/diag"
@@ -45,8 +44,14 @@ func (f *family) descendants(pid int) []int {
 	return list[1:]
 }
 
-// related reports whether one of the processes descends from the other.
-func (f *family) related(a, b int) bool { return f.isAncestor(a, b) || f.isAncestor(b, a) }
+// related reports whether one of the processes descends from the other. The first of all processes, from which all do, is
+// nobody's relative: it opens no connections for others.
+func (f *family) related(a, b int) bool {
+	return a != 1 && b != 1 && (f.isAncestor(a, b) || f.isAncestor(b, a))
+}
+
+// siblings reports whether two processes have one parent, other than the first of all.
+func (f *family) siblings(a, b int) bool { return f.parent[a] > 1 && f.parent[a] == f.parent[b] }
 
 func (f *family) isAncestor(ancestor, pid int) bool {
 	for range f.parent {
@@ -130,101 +135,4 @@ func (l *look) judged() []*diag.Proc {
 		list = append(list, p.Kin...)
 	}
 	return list
-}
-
-// How many descriptors of other processes are read in search of who else holds a socket, at the least; a process with more of
-// its own is worth half as many.
-const mostOtherFDs = 10_000
-
-// others picks the processes to be searched: those that descend from one of the look's or the other way round, and then the smaller
-// ones, as far as it goes. skipped are the rest, with their descriptors.
-func (l *look) others() (pids []int, skipped, fds int) {
-	all, err := l.Source.FS.PIDs()
-	if err != nil {
-		return nil, 0, 0
-	}
-	own := 0
-	known := map[int]bool{selfPID(l.Source.FS): true}
-	for _, p := range l.judged() {
-		known[p.PID] = true
-		own += max(p.Open, 0)
-	}
-	type candidate struct {
-		pid, fds int
-		related  bool
-	}
-	var list []candidate
-	for _, pid := range all {
-		if known[pid] {
-			continue
-		}
-		c := candidate{pid: pid, fds: l.Source.FS.CountDescriptors(pid)}
-		for _, p := range l.space.Procs {
-			c.related = c.related || l.family().related(pid, p.PID)
-		}
-		list = append(list, c)
-	}
-	slices.SortStableFunc(list, func(a, b candidate) int {
-		if a.related != b.related {
-			if a.related {
-				return -1
-			}
-			return 1
-		}
-		return a.fds - b.fds
-	})
-	left := max(mostOtherFDs, own/2)
-	for _, c := range list {
-		if left -= c.fds; left < 0 && !c.related && !l.Deep {
-			skipped++
-			fds += c.fds
-			continue
-		}
-		pids = append(pids, c.pid)
-	}
-	return pids, skipped, fds
-}
-
-// holders finds who else holds the sockets of the processes, and who holds the other ends.
-func (l *look) holders() {
-	shared := map[uint64][]*diag.HeldSocket{}
-	for _, p := range l.judged() {
-		for i := range p.Held {
-			if h := &p.Held[i]; isConnection(h) {
-				shared[uint64(h.Inode)] = append(shared[uint64(h.Inode)], h)
-			}
-		}
-	}
-	ends := l.wantedEnds()
-	if len(shared)+len(ends) == 0 {
-		return
-	}
-	pids, skipped, fds := l.others()
-	found, denied := l.Source.FS.Search(pids, func(inode uint64) bool { return shared[inode] != nil || ends[inode] != nil })
-	names := map[int]string{}
-	for _, f := range found {
-		if _, ok := names[f.PID]; !ok {
-			names[f.PID], _ = l.Source.FS.Names(f.PID)
-		}
-		holder := diag.Holder{PID: f.PID, FD: f.FD, Task: f.Task, Name: names[f.PID]}
-		for _, h := range shared[f.Inode] {
-			h.Others = append(h.Others, holder)
-		}
-		if end := ends[f.Inode]; end != nil {
-			end.Holders = append(end.Holders, holder)
-		}
-	}
-	// Of those that may not be read, one counts by which a socket is inherited. The first of all processes is everybody's
-	// ancestor, and opens no connections for others.
-	for _, p := range l.judged() {
-		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool {
-			return pid != 1 && l.family().related(pid, p.PID)
-		})
-	}
-	if skipped > 0 {
-		l.space.Gaps = append(l.space.Gaps, diag.Gap{
-			What: "other holders of the sockets", Minor: true,
-			Why: fmt.Sprintf("%d processes with %d descriptors were not searched: --deep does", skipped, fds),
-		})
-	}
 }

@@ -27,9 +27,21 @@ func TestFamily(t *testing.T) {
 	for _, c := range []struct {
 		a, b int
 		want bool
-	}{{10, 13, true}, {13, 10, true}, {1, 13, true}, {20, 13, false}, {11, 12, false}, {10, 10, false}, {99, 13, false}} {
+	}{{10, 13, true}, {13, 10, true}, {1, 13, false}, {13, 1, false}, {20, 13, false}, {11, 12, false}, {10, 10, false}, {99, 13, false}} {
 		if got := f.related(c.a, c.b); got != c.want {
 			t.Errorf("related(%d, %d) = %t", c.a, c.b, got)
+		}
+	}
+}
+
+func TestFamilySiblings(t *testing.T) {
+	f := familyOf(map[int]int{1: 0, 10: 1, 11: 10, 12: 10, 20: 1})
+	for _, c := range []struct {
+		a, b int
+		want bool
+	}{{11, 12, true}, {10, 11, false}, {10, 20, false}, {11, 20, false}, {99, 98, false}} {
+		if got := f.siblings(c.a, c.b); got != c.want {
+			t.Errorf("siblings(%d, %d) = %t", c.a, c.b, got)
 		}
 	}
 }

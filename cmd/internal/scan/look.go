@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
@@ -11,6 +12,7 @@ import (
 // look is one network namespace, while it is read.
 type look struct {
 	*Scan
+	began  time.Time
 	host   procfd.Host
 	family func() *family
 	space  *diag.Space

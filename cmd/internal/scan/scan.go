@@ -71,7 +71,7 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	}
 	family := sync.OnceValue(s.family)
 	for _, netns := range order {
-		l := &look{Scan: s, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
+		l := &look{Scan: s, began: snap.Began, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
 		if err := l.read(ctx, byNetns[netns]); err != nil {
 			return err
 		}

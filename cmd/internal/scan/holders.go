@@ -1,0 +1,147 @@
+package scan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// sharers are the sockets of a look whose other descriptors are searched for, and the other ends whose holders are.
+type sharers struct {
+	shared map[uint64][]*diag.HeldSocket // by inode
+	ends   map[uint64]*diag.End
+	names  map[int]string
+}
+
+// holders finds who else holds the sockets of the processes, and who holds the other ends. A connection comes to another
+// process by inheritance, so those who may have inherited it are asked first. Strangers, who can have been sent one through a unix
+// socket, are many: they are asked when something rests on it, or when everybody is to be.
+func (l *look) holders() {
+	s := sharers{shared: map[uint64][]*diag.HeldSocket{}, ends: l.wantedEnds(), names: map[int]string{}}
+	alone := false // something is held alone, if strangers have no part in it
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			h := &p.Held[i]
+			if !isConnection(h) {
+				continue
+			}
+			s.shared[uint64(h.Inode)] = append(s.shared[uint64(h.Inode)], h)
+			alone = alone || l.mayBeLeft(p, h)
+		}
+	}
+	if len(s.shared) == 0 {
+		return
+	}
+	relatives, siblings, strangers := l.others()
+	near, far := l.within(siblings, mostSiblingFDs)
+	denied := l.search(&s, append(relatives, near...))
+	strangers = append(strangers, far...)
+	skipped := len(strangers)
+	if l.Deep || alone || len(s.ends) > 0 {
+		asked, left := l.within(strangers, mostStrangerFDs)
+		l.search(&s, asked)
+		if skipped = len(left); skipped > 0 {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{
+				What: "other holders of the sockets", Minor: true,
+				Why: fmt.Sprintf("%d processes with many descriptors were not searched: --deep does", skipped),
+			})
+		}
+	}
+	for _, p := range l.judged() {
+		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().related(pid, p.PID) })
+	}
+}
+
+// mayBeLeft: nothing waits for it, and its process has inherited it.
+func (l *look) mayBeLeft(p *diag.Proc, h *diag.HeldSocket) bool {
+	return h.Watch == procfd.Abandoned && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime, time.Since(l.began))
+}
+
+// flags asks whether the descriptors that are shared or left would be given to every program that the process starts.
+func (l *look) flags() {
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			h := &p.Held[i]
+			if len(h.Others) == 0 && !l.mayBeLeft(p, h) {
+				continue
+			}
+			info, err := l.Source.FS.FDInfo(p.Process, h.SocketFD())
+			switch {
+			case err != nil:
+			case info.CloseOnExec:
+				h.CloseOnExec = diag.FlagOn
+			default:
+				h.CloseOnExec = diag.FlagOff
+			}
+		}
+	}
+}
+
+// search asks processes, and returns those that may not be read.
+func (l *look) search(s *sharers, pids []int) (denied []int) {
+	found, denied := l.Source.FS.Search(pids, func(inode uint64) bool { return s.shared[inode] != nil || s.ends[inode] != nil })
+	for _, f := range found {
+		if _, ok := s.names[f.PID]; !ok {
+			s.names[f.PID], _ = l.Source.FS.Names(f.PID)
+		}
+		holder := diag.Holder{PID: f.PID, FD: f.FD, Task: f.Task, Name: s.names[f.PID]}
+		for _, h := range s.shared[f.Inode] {
+			h.Others = append(h.Others, holder)
+		}
+		if end := s.ends[f.Inode]; end != nil {
+			end.Holders = append(end.Holders, holder)
+		}
+	}
+	return denied
+}
+
+// others are the processes that are not of the look: ancestors and descendants; siblings, who may have the same connection from
+// their parent; and all the others.
+func (l *look) others() (relatives, siblings, strangers []int) {
+	all, err := l.Source.FS.PIDs()
+	if err != nil {
+		return nil, nil, nil
+	}
+	known := map[int]bool{selfPID(l.Source.FS): true}
+	for _, p := range l.judged() {
+		known[p.PID] = true
+	}
+	family := l.family()
+	for _, pid := range all {
+		switch {
+		case known[pid]:
+		case slices.ContainsFunc(l.space.Procs, func(p *diag.Proc) bool { return family.related(pid, p.PID) }):
+			relatives = append(relatives, pid)
+		case slices.ContainsFunc(l.space.Procs, func(p *diag.Proc) bool { return family.siblings(pid, p.PID) }):
+			siblings = append(siblings, pid)
+		default:
+			strangers = append(strangers, pid)
+		}
+	}
+	return relatives, siblings, strangers
+}
+
+// How many descriptors are read of siblings in any case, and of all the others when something rests on it.
+const (
+	mostSiblingFDs  = 2_000
+	mostStrangerFDs = 200_000
+)
+
+// within takes the smaller ones of the processes, as far as it goes.
+func (l *look) within(pids []int, fds int) (list, left []int) {
+	counts := map[int]int{}
+	for _, pid := range pids {
+		counts[pid] = l.Source.FS.CountDescriptors(pid)
+	}
+	list = slices.Clone(pids)
+	slices.SortStableFunc(list, func(a, b int) int { return counts[a] - counts[b] })
+	for i, pid := range list {
+		if fds -= counts[pid]; fds < 0 && !l.Deep {
+			return list[:i], list[i:]
+		}
+	}
+	return list, nil
+}
