@@ -18,6 +18,7 @@ import (
 //   - The last answer left within [legTight] of when it came, on top of how long the look took: a row is read when the dump
 //     comes to it, and the clocks of two rows are as far apart as their reading. The first request may have waited for the
 //     connect, so a request may take [legDial] longer.
+//     Where the bytes are many, both ways, and no third connection carried the same, a proxy may have been busy for [legLoose].
 //   - The leg that was made is not older than the one that it was made for, where that can be told.
 //   - Wherever another connection that lives could be the other leg just as well, or more legs were left than have ended,
 //     nothing is said.
@@ -27,6 +28,9 @@ const (
 	legTight = 50 * time.Millisecond
 	// legDial is how long a request may wait for the leg on which it goes on.
 	legDial = time.Second
+	// legLoose is how long a busy proxy may take, where at least legDistinct bytes make chance unlikely.
+	legLoose    = 5 * time.Second
+	legDistinct = 256
 	// maxLook bounds what a long look adds.
 	maxLook = time.Second - legTight
 )
@@ -179,6 +183,12 @@ func (p *pairing) leftIn(k legKey) []*HeldSocket {
 	if len(g.open) == 0 {
 		return nil
 	}
+	if len(g.ended) == 1 && len(g.open) == 1 && len(g.rivals) == 0 && k.distinct() {
+		if agree(k, &g.ended[0], &g.open[0], legLoose) {
+			return []*HeldSocket{g.open[0].held}
+		}
+		return nil
+	}
 	type moved struct {
 		*leg
 		at time.Duration
@@ -228,7 +238,7 @@ func legOrder(a, b *leg) int {
 func (p *pairing) match(k legKey, ended, open []*leg) (list []*HeldSocket) {
 	for len(ended) > 0 && len(open) > 0 {
 		switch a, b := ended[0], open[0]; {
-		case p.agree(k, a, b):
+		case agree(k, a, b, p.tight):
 			list = append(list, b.held)
 			ended, open = ended[1:], open[1:]
 		case a.answered(k) < b.answered(k):
@@ -250,22 +260,27 @@ func (l *leg) answered(k legKey) time.Duration {
 	return l.lastRead
 }
 
+// distinct: so many bytes, both ways, that another connection would hardly carry the same.
+func (k legKey) distinct() bool {
+	return k.read > 0 && k.written > 0 && k.read+k.written >= legDistinct
+}
+
 // agree reports whether two legs moved together.
-func (p *pairing) agree(k legKey, a, b *leg) bool {
+func agree(k legKey, a, b *leg, tight time.Duration) bool {
 	accepted, made := a, b
 	if a.direction == Connected {
 		accepted, made = b, a
 	}
-	answer := k.written == 0 || within(made.lastRead-accepted.lastWritten, -p.tight, p.tight)
+	answer := k.written == 0 || within(made.lastRead-accepted.lastWritten, -tight, tight)
 	request := k.read == 0
 	switch took := accepted.lastRead - made.lastWritten; {
 	case k.read > 0 && k.written > 0:
-		request = within(took, -p.tight, p.tight+legDial)
+		request = within(took, -tight, tight+legDial)
 	case k.read > 0:
-		request = within(took, -p.tight, p.tight) // no answer agrees, too
+		request = within(took, -tight, tight) // no answer agrees, too
 	}
 	// An exact age is also the most that it can be.
-	older := accepted.age.Exact && made.age.Known() && made.age.D > accepted.age.D+p.tight
+	older := accepted.age.Exact && made.age.Known() && made.age.D > accepted.age.D+tight
 	return answer && request && !older
 }
 
