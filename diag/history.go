@@ -37,10 +37,6 @@ func (h *History) Add(s *Snapshot) {
 	l := &look{Snapshot: s, held: map[uint64]*HeldSocket{}, dark: map[darkKey]*DarkSocket{}, procs: map[procKey]bool{}}
 	for _, space := range s.Spaces {
 		for _, p := range space.Procs {
-			if p.Carried {
-				h.forget(p)
-				continue
-			}
 			l.procs[procKey{p.PID, p.Start}] = true
 			for i := range p.Held {
 				if c := p.Held[i].Cookie; c != 0 && needsLooks(&p.Held[i]) {
@@ -54,19 +50,6 @@ func (h *History) Add(s *Snapshot) {
 		}
 	}
 	h.looks = append(h.looks, l)
-}
-
-// forget takes what the earlier looks know of a process that was not looked at again: what is as it was then proves nothing.
-func (h *History) forget(p *Proc) {
-	for _, l := range h.looks {
-		for i := range p.Held {
-			delete(l.held, p.Held[i].Cookie)
-		}
-		for i := range p.Dark {
-			d := &p.Dark[i]
-			delete(l.dark, darkKey{p.PID, p.Start, d.FD, d.Inode})
-		}
-	}
 }
 
 // Last is the youngest look, nil before the first.

@@ -20,38 +20,6 @@ type Snapshot struct {
 	Gaps   []Gap // of the look as a whole
 }
 
-// Carry adds the processes of an earlier look that this one did not take again, because nothing about them was open.
-func (s *Snapshot) Carry(earlier *Snapshot) {
-	taken := map[procKey]bool{}
-	spaces := map[uint64]*Space{}
-	for _, space := range s.Spaces {
-		spaces[space.Netns] = space
-		for _, p := range space.Procs {
-			taken[procKey{p.PID, p.Start}] = true
-		}
-	}
-	for _, was := range earlier.Spaces {
-		var left []*Proc
-		for _, p := range was.Procs {
-			if !taken[procKey{p.PID, p.Start}] {
-				p.Carried = true
-				left = append(left, p)
-			}
-		}
-		space := spaces[was.Netns]
-		if space == nil && len(left) > 0 {
-			again := *was
-			again.Procs = nil
-			space = &again
-			s.Spaces = append(s.Spaces, space)
-		}
-		if space != nil {
-			space.Procs = append(space.Procs, left...)
-			slices.SortFunc(space.Procs, func(a, b *Proc) int { return a.PID - b.PID })
-		}
-	}
-}
-
 // Gap is something that could not be seen, and so may hide a leak.
 type Gap struct {
 	What  string
@@ -99,8 +67,6 @@ type Proc struct {
 	Parent string
 	// EventLoop: it has epoll sets, and is told through them alone of what happens to a socket.
 	EventLoop bool
-	// Carried: it is as an earlier look saw it.
-	Carried bool
 	// Alone: every process that could be seen was asked for the sockets of this one, so nobody else holds those without
 	// [HeldSocket.Others].
 	Alone bool
