@@ -26,6 +26,7 @@ type resolver struct {
 }
 
 func (r *resolver) run(ctx context.Context) {
+	r.rings()
 	unlisted := r.join.Unlisted()
 	if len(unlisted) == 0 {
 		return
@@ -123,6 +124,38 @@ func (r *resolver) inFlight(p *diag.Proc, u diag.Unlisted, proto string) int {
 		return 0
 	}
 	return max(info.SCMFDs, 0)
+}
+
+// rings names the sockets that io_uring keeps open without a descriptor.
+func (r *resolver) rings() {
+	for _, p := range r.space.Procs {
+		if len(p.Urings) == 0 {
+			continue
+		}
+		listed := map[uint64]bool{}
+		for _, s := range p.Sockets {
+			listed[s.Inode] = true
+		}
+		hidden := 0
+		for _, fd := range p.Urings {
+			info, err := r.Source.FS.FDInfo(p.Process, procfd.SocketFD{FD: fd})
+			if err != nil {
+				continue
+			}
+			if len(info.UringSockets) == 0 && !since(r.host.Kernel, 6, 8) {
+				hidden += max(info.UringFiles, 0) // it is not told what they are
+			}
+			for _, inode := range info.UringSockets {
+				if !listed[inode] {
+					listed[inode] = true
+					hidden++
+				}
+			}
+		}
+		if hidden > 0 {
+			r.join.Unread(p, "files registered with io_uring", hidden, "a ring keeps them open without a descriptor, and their state was not read")
+		}
+	}
 }
 
 // isTCP: accepted sockets of an MPTCP listener keep its name, whatever they speak.
@@ -224,11 +257,14 @@ func (r *resolver) readBound(ctx context.Context) bool {
 	return true
 }
 
-// listsBound reports whether a kernel of this release lists bound sockets (Linux 6.8). One whose release cannot be read does.
-func listsBound(release string) bool {
-	var major, minor int
-	if n, _ := fmt.Sscanf(release, "%d.%d", &major, &minor); n != 2 {
+// listsBound reports whether a kernel of this release lists bound sockets.
+func listsBound(release string) bool { return since(release, 6, 8) }
+
+// since reports whether a kernel's release is that version or a later one. One that cannot be read is.
+func since(release string, major, minor int) bool {
+	var a, b int
+	if n, _ := fmt.Sscanf(release, "%d.%d", &a, &b); n != 2 {
 		return true
 	}
-	return major > 6 || major == 6 && minor >= 8
+	return a > major || a == major && b >= minor
 }
