@@ -31,7 +31,17 @@ func endsOf(items []*HeldSocket) []Evidence {
 	if more := len(ends) - maxEnds; more > 0 {
 		value += " and " + strconv.Itoa(more) + " more"
 	}
-	return []Evidence{{"other end", value, "sock_diag, the same addresses the other way round"}}
+	found := 0
+	for _, h := range items {
+		if h.End != nil {
+			found++
+		}
+	}
+	source := "sock_diag, the same addresses the other way round"
+	if found < len(items) {
+		source += fmt.Sprintf("; found for %d of %d", found, len(items))
+	}
+	return []Evidence{{"other end", value, source}}
 }
 
 // endHolder is one process that has other ends, or nobody.

@@ -128,6 +128,7 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		{"threshold", FormatDuration(threshold), source},
 	}
 	f.Onset = p.onset(ages, threshold, sourceIdle)
+	f.Evidence = append(f.Evidence, endsOf(g.items)...)
 	f.Evidence = append(f.Evidence, neverCarried(g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optReceive, optUser)...)
 	f.Evidence = append(f.Evidence, g.evidence()...)

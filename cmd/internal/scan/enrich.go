@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -50,6 +51,13 @@ func (l *look) ends(ctx context.Context) {
 		return
 	}
 	left := mostEnds
+	defer func() {
+		if left < 0 && !l.Deep {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{
+				What: "other ends on this host", Count: -left, Minor: true, Why: fmt.Sprintf("%d were looked up, and no more", mostEnds),
+			})
+		}
+	}()
 	for _, want := range []func(*diag.Proc, *diag.HeldSocket) bool{isUnfinished, l.isSilent} {
 		for _, p := range l.space.Procs {
 			for i := range p.Held {
@@ -57,10 +65,9 @@ func (l *look) ends(ctx context.Context) {
 				if !isLocal(h) || h.Space != nil || h.End != nil || !want(p, h) {
 					continue
 				}
-				if left--; left < 0 {
-					return
+				if left--; left >= 0 || l.Deep {
+					l.end(ctx, h)
 				}
-				l.end(ctx, h)
 			}
 		}
 	}
