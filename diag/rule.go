@@ -157,6 +157,7 @@ func (p *Pass) Advice() string {
 type Result struct {
 	Snapshot   *Snapshot
 	Thresholds Thresholds
+	Rules      []*Rule // those that judged
 	Looks      int
 	Took       time.Duration // set by the caller, who has the clock
 	Findings   []*Finding
@@ -167,7 +168,7 @@ type Result struct {
 // severity first, then the rules' order, the largest number of sockets, the process, the peer.
 func Check(h *History, t Thresholds, rules []*Rule) *Result {
 	last := h.Last()
-	r := &Result{Snapshot: last, Thresholds: t, Looks: len(h.looks), Gaps: slices.Clone(last.Gaps)}
+	r := &Result{Snapshot: last, Thresholds: t, Rules: rules, Looks: len(h.looks), Gaps: slices.Clone(last.Gaps)}
 	order := map[string]int{}
 	for i, rule := range rules {
 		order[rule.Name] = i

@@ -36,6 +36,8 @@ type Space struct {
 	TimeWait int // sockets in TIME-WAIT in the namespace
 	// TimeWaitSource is where that number is from, when not from the list of sockets.
 	TimeWaitSource string
+	// Took is how long the reading of the sockets took: their rows are of different moments, so much apart at the most.
+	Took time.Duration
 	// Orphans counts the sockets of the host that no process holds and that wait for their end; negative: not known.
 	Orphans int
 	Procs   []*Proc
@@ -86,6 +88,8 @@ type HeldSocket struct {
 	Asked             bool // Keepalive is from the socket itself and not from its timer
 	Direction         Direction
 
+	// Tickets: what is unread on it are whole records of TLS, few and small, as a server sends them behind the handshake.
+	Tickets bool
 	// CloseOnExec is of the first descriptor: without it, a program that the process starts gets the socket, too.
 	CloseOnExec Flag
 	// Others are the descriptors that other processes have on it, as far as they were looked for.
