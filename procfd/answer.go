@@ -47,3 +47,6 @@ type Answer struct {
 func (a *Answer) IsTCP() bool {
 	return (a.Domain == domainInet || a.Domain == domainInet6) && (a.Protocol == protocolTCP || a.Protocol == protocolMPTCP)
 }
+
+// IsMPTCP reports whether the socket is one of MPTCP.
+func (a *Answer) IsMPTCP() bool { return a.IsTCP() && a.Protocol == protocolMPTCP }

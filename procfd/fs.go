@@ -113,7 +113,7 @@ func (f *FS) Host() Host {
 	return Host{
 		Name:   f.line("sys", "kernel", "hostname"),
 		Kernel: f.line("sys", "kernel", "osrelease"),
-		Uptime: f.uptime(),
+		Uptime: f.Uptime(),
 	}
 }
 
@@ -125,8 +125,9 @@ func (f *FS) line(elem ...string) string {
 	return string(bytes.TrimSpace(b))
 }
 
-// uptime reads the first number of /proc/uptime: seconds since boot, to a hundredth.
-func (f *FS) uptime() time.Duration {
+// Uptime reads the first number of /proc/uptime: how long ago the host was booted, time asleep included, to a hundredth of a
+// second. 0 when it cannot be read.
+func (f *FS) Uptime() time.Duration {
 	first, _, _ := strings.Cut(f.line("uptime"), " ")
 	seconds, err := strconv.ParseFloat(first, 64)
 	if err != nil || !(seconds >= 0 && seconds < 1e9) { // so written, NaN is out of range, too

@@ -111,9 +111,7 @@ func (f *FS) Identify(pid int) (*Process, error) {
 		PID: pid, PPID: stat.PPID, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
 		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid, Kernel: stat.Flags&flagKernelThread != 0,
 	}
-	if up := f.uptime(); up > 0 {
-		p.Uptime = max(up-time.Duration(p.Start)*(time.Second/userHZ), 0)
-	}
+	p.Uptime = p.At(f.Uptime())
 	if p.Kernel {
 		return p, nil
 	}
@@ -121,6 +119,19 @@ func (f *FS) Identify(pid int) (*Process, error) {
 	p.limits(proc)
 	return p, nil
 }
+
+// At is how long the process had been running when the host had been up for so long; 0 when that is not known. Start times
+// are cut to 10 ms, so it may be so much too long.
+func (p *Process) At(uptime time.Duration) time.Duration {
+	if uptime == 0 {
+		return 0
+	}
+	return max(uptime-time.Duration(p.Start)*(time.Second/userHZ), 0)
+}
+
+// Ended reports whether the process is a zombie without other threads: it holds nothing, and waits for its parent to ask how it
+// ended.
+func (p *Process) Ended() bool { return p.State == 'Z' && p.Threads <= 1 }
 
 // ReadDescriptors reads what the process holds open into p. The error wraps [ErrGone] when it is not the
 // process any more that was identified. A caller who works on something else meanwhile closes idle when
@@ -168,9 +179,16 @@ func gone(pid int, err error) error {
 }
 
 func (p *Process) identify(f *FS, proc procfs.Proc) {
-	p.Args, _ = proc.CmdLine()
+	living := proc
+	if p.State == 'Z' && p.Threads > 1 { // its own files are empty
+		p.NetTask = f.liveTask(p)
+		if t, err := f.proc.Thread(p.PID, p.NetTask); err == nil {
+			living = t
+		}
+	}
+	p.Args, _ = living.CmdLine()
 	var err error
-	if p.Exe, err = proc.Executable(); err != nil {
+	if p.Exe, err = living.Executable(); err != nil {
 		p.gap("executable", 0, err)
 	}
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
@@ -181,9 +199,6 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 		p.gap("status", 0, err)
 	}
 	p.Cgroup = cgroupPath(proc)
-	if p.State == 'Z' && p.Threads > 1 {
-		p.NetTask = f.liveTask(p)
-	}
 	// A zombie in full is in no namespace, and holds nothing.
 	if p.Netns, err = netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
 		p.gap("network namespace", 0, err)

@@ -80,6 +80,52 @@ func (a *Asker) Netns(s SocketFD) (*os.File, error) {
 	return os.NewFile(ns, "netns"), nil // closed on exec by itself
 }
 
+// Bounds of what a server sends behind the handshake of TLS: some records, each of a ticket.
+const (
+	maxTickets = 2048 // bytes in all
+	maxTicket  = 1024
+)
+
+// Tickets reports whether all that is unread on a socket are whole records of TLS, few and small, as the session tickets are that a
+// server sends behind its handshake. It looks at them where they are (MSG_PEEK), and not where the owner has set SO_PEEK_OFF, which a
+// look would move.
+func (a *Asker) Tickets(s SocketFD) (bool, error) {
+	fd, err := a.borrow(s)
+	if err != nil {
+		return false, err
+	}
+	defer unix.Close(fd)
+	if off, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err == nil && off >= 0 {
+		return false, nil
+	}
+	var buf [maxTickets + 1]byte
+	n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	if err != nil {
+		return false, fmt.Errorf("recvfrom: %w", err)
+	}
+	return n <= maxTickets && areTickets(buf[:n]), nil
+}
+
+// areTickets reads the headers of TLS records: type, version (two bytes), length (two). Tickets are encrypted, so they say that they
+// are application data.
+func areTickets(b []byte) bool {
+	const header, applicationData, major = 5, 23, 3
+	if len(b) == 0 {
+		return false
+	}
+	for len(b) > 0 {
+		if len(b) < header || b[0] != applicationData || b[1] != major || b[2] > 3 {
+			return false
+		}
+		n := header + int(b[3])<<8 + int(b[4])
+		if n > len(b) || n > maxTicket {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
 // borrow copies a descriptor, if it is still open on the socket.
 func (a *Asker) borrow(s SocketFD) (int, error) {
 	pidfd, err := a.pidfdOf(s.Task)

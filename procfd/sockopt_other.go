@@ -25,6 +25,9 @@ func (*Asker) Socket(SocketFD) (*Answer, error) { return nil, errLinuxOnly }
 // Netns is refused.
 func (*Asker) Netns(SocketFD) (*os.File, error) { return nil, errLinuxOnly }
 
+// Tickets is refused.
+func (*Asker) Tickets(SocketFD) (bool, error) { return false, errLinuxOnly }
+
 // Protocol is refused.
 func (f *FS) Protocol(*Process, SocketFD) (string, error) { return "", errLinuxOnly }
 

@@ -207,3 +207,12 @@ func compareFDs(tid1, tid2 int) int {
 	}
 	return 1
 }
+
+// SharesTable reports whether two processes are known to have one descriptor table (clone(2) with CLONE_FILES).
+func (f *FS) SharesTable(pid1, pid2 int) bool {
+	if f.root != liveRoot {
+		return false // kcmp(2) knows the reader's own numbers alone
+	}
+	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpFiles, 0, 0, 0)
+	return errno == 0 && order == 0
+}

@@ -31,6 +31,9 @@ func walkFDs(dir string, f visit) error {
 
 func compareFDs(int, int) int { return 0 }
 
+// SharesTable is known on Linux alone.
+func (*FS) SharesTable(int, int) bool { return false }
+
 func readInto(path string, buf []byte) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -20,6 +20,7 @@ func (l *look) enrich(ctx context.Context) {
 	}
 	l.parents()
 	l.ends(ctx)
+	l.tickets()
 	l.waits()
 	l.holders()
 	l.flags()
@@ -133,6 +134,29 @@ func (l *look) wantedEnds() map[uint64]*diag.End {
 		}
 	}
 	return ends
+}
+
+// tickets asks the sockets that have had something unread for long whether it is what TLS leaves there: that is nobody's fault.
+func (l *look) tickets() {
+	for _, p := range l.space.Procs {
+		var asker *procfd.Asker
+		for i := range p.Held {
+			h := &p.Held[i]
+			if h.State != netlinkss.Estab || h.RecvQ == 0 || h.RecvQ > 2048 || !diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace) {
+				continue
+			}
+			if asker == nil {
+				var err error
+				if asker, err = l.Source.FS.Ask(p.Process); err != nil {
+					break // then it is data like any other
+				}
+			}
+			h.Tickets, _ = asker.Tickets(h.SocketFD())
+		}
+		if asker != nil {
+			asker.Close()
+		}
+	}
 }
 
 // waits asks what the processes wait for, where some socket of theirs may have been abandoned.

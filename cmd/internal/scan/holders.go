@@ -45,13 +45,35 @@ func (l *look) holders() {
 		l.search(&s, asked)
 		if skipped = len(left); skipped > 0 {
 			l.space.Gaps = append(l.space.Gaps, diag.Gap{
-				What: "other holders of the sockets", Minor: true,
+				What: "other holders of the sockets", Minor: !alone, // else it is open whether something is held alone
 				Why: fmt.Sprintf("%d processes with many descriptors were not searched: --deep does", skipped),
 			})
 		}
 	}
+	l.dropShared()
 	for _, p := range l.judged() {
 		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().related(pid, p.PID) })
+	}
+}
+
+// dropShared takes out the holders that have their descriptors in one table with the process: a close in either is one in both.
+func (l *look) dropShared() {
+	type pair struct{ a, b int }
+	same := map[pair]bool{}
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			h := &p.Held[i]
+			h.Others = slices.DeleteFunc(h.Others, func(o diag.Holder) bool {
+				if o.PID == p.PID {
+					return false // a thread's own table
+				}
+				key := pair{p.PID, o.PID}
+				if _, ok := same[key]; !ok {
+					same[key] = l.Source.FS.SharesTable(p.PID, o.PID)
+				}
+				return same[key]
+			})
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
@@ -31,6 +32,7 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 			{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ netlinkss.Listen.Mask(), Ports: ports},
 		}
 	}
+	began := time.Now()
 	for _, r := range requests {
 		if err := f.dump(ctx, r); err != nil {
 			close(idle)
@@ -38,9 +40,14 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 			return nil, err
 		}
 	}
+	uptime := l.Source.FS.Uptime()
+	l.space.Took = time.Since(began)
 	close(idle)
 	if err := f.wait(); err != nil {
 		return nil, err
+	}
+	for _, p := range l.judged() {
+		p.Uptime = p.At(uptime) // beside the clocks of its sockets, and not of when it was found
 	}
 	if len(ports) == 0 {
 		return f.join, nil
@@ -85,7 +92,10 @@ func (l *look) walk(procs []*procfd.Process, idle <-chan struct{}) walked {
 	}
 	var there []*procfd.Process
 	for i, p := range procs {
-		if errors.Is(errs[i], procfd.ErrGone) && l.Selected {
+		if errs[i] == nil {
+			errs[i] = ended(p)
+		}
+		if errors.Is(errs[i], procfd.ErrGone) && l.mayEnd() {
 			continue
 		}
 		if errs[i] != nil {

@@ -179,7 +179,7 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		return
 	}
 	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
-	if established(sock) {
+	if established(sock) || a.IsMPTCP() && r.listens(u.Proc, a.Local.Port()) {
 		d.Alive = diag.Dead
 	} else if a.Local.Port() != 0 {
 		bound, known := r.isBound(ctx, u)
@@ -191,6 +191,17 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		}
 	}
 	r.join.Dark(u, d)
+}
+
+// listens reports whether the process listens on a port. Of a dead MPTCP connection TCP_INFO is empty, and then that tells
+// that it was one.
+func (r *resolver) listens(p *diag.Proc, port uint16) bool {
+	for i := range p.Held {
+		if h := &p.Held[i]; len(h.FDs) > 0 && h.State == netlinkss.Listen && h.Local.Port() == port {
+			return true
+		}
+	}
+	return false
 }
 
 // established reports whether a closed socket ever was: a handshake counts as one delivery, on both sides. A connect
@@ -252,7 +263,10 @@ func (r *resolver) readBound(ctx context.Context) bool {
 		if err != nil {
 			return false
 		}
-		r.bound[uint64(s.Inode)] = true
+		// With the port of a peer it has tried to connect, or was connected: an explicit port stays in the table after that.
+		if s.Peer.Port() == 0 {
+			r.bound[uint64(s.Inode)] = true
+		}
 	}
 	return true
 }

@@ -21,6 +21,8 @@ type Scan struct {
 	Thresholds diag.Thresholds
 	Rules      []*diag.Rule
 	Gaps       []diag.Gap // of finding the PIDs
+	// seen are the processes of the first look, by PID: the second is at the same ones.
+	seen map[int]uint64
 	// Deep asks every connection for its options and every process for the sockets of those that are scanned, whatever
 	// that costs.
 	Deep bool
@@ -38,6 +40,7 @@ func (s *Scan) Run(ctx context.Context) (*diag.Result, error) {
 		if err := Sleep(ctx, wait); err != nil {
 			return nil, err
 		}
+		s.remember(history.Last())
 		if err := s.lookAgain(ctx, history); err != nil {
 			return nil, err
 		}
@@ -69,6 +72,9 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	if err != nil {
 		return err
 	}
+	if s.seen != nil && len(order) == 0 {
+		return hint.Add(fmt.Errorf("all of the processes ended between two looks"), "--settle 0 reports what one look shows")
+	}
 	family := sync.OnceValue(s.family)
 	for _, netns := range order {
 		l := &look{Scan: s, began: snap.Began, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
@@ -78,23 +84,52 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 		snap.Spaces = append(snap.Spaces, l.space)
 	}
 	snap.At = time.Now()
+	snap.Gaps = append(snap.Gaps, s.endedSince(snap)...)
 	h.Add(snap)
 	return nil
 }
+
+// remember notes the processes of a look.
+func (s *Scan) remember(snap *diag.Snapshot) {
+	s.seen = map[int]uint64{}
+	for _, space := range snap.Spaces {
+		for _, p := range space.Procs {
+			s.seen[p.PID] = p.Start
+		}
+	}
+}
+
+// endedSince names the processes of the first look that are not in this one: what they held has ended with them.
+func (s *Scan) endedSince(snap *diag.Snapshot) []diag.Gap {
+	left := len(s.seen)
+	for _, space := range snap.Spaces {
+		left -= len(space.Procs)
+	}
+	if left <= 0 {
+		return nil
+	}
+	return []diag.Gap{{What: "processes", Count: left, Minor: true, Why: "they ended between the two looks"}}
+}
+
+// mayEnd reports whether it is no error that a process has ended.
+func (s *Scan) mayEnd() bool { return s.Selected || s.seen != nil }
 
 // processes identifies the processes, by the inode of their network namespace.
 func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
 	for _, pid := range s.PIDs {
 		p, err := s.Source.FS.Identify(pid)
-		if errors.Is(err, procfd.ErrGone) && s.Selected {
+		if err == nil {
+			err = ended(p)
+		}
+		if errors.Is(err, procfd.ErrGone) && s.mayEnd() {
 			continue
 		}
 		if err != nil {
 			return nil, nil, goneHint(err)
 		}
-		if p.Kernel && s.Selected {
-			continue
+		if start, ok := s.seen[pid]; p.Kernel && s.Selected || s.seen != nil && (!ok || start != p.Start) {
+			continue // or the number belongs to another one by now
 		}
 		if p.TGID != 0 && p.TGID != pid {
 			return nil, nil, hint.Add(fmt.Errorf("%d is a thread and no process", pid), "its process is %d", p.TGID)
@@ -107,7 +142,18 @@ func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 	return byNetns, order, nil
 }
 
+// ended is an error for a process that is one no more.
+func ended(p *procfd.Process) error {
+	if p.Ended() {
+		return hint.Add(fmt.Errorf("process %d: %w: it is a zombie", p.PID, procfd.ErrGone), "its parent, %d, has not asked yet how it ended", p.PPID)
+	}
+	return nil
+}
+
 func goneHint(err error) error {
+	if hint.Of(err) != "" {
+		return err
+	}
 	if errors.Is(err, procfd.ErrGone) {
 		return hint.Add(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
 	}
