@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,8 @@ var leaking = map[string]func(*zoo) truth{
 	"refused":            func(z *zoo) truth { return refused(z, 0) },
 	"refused-nonblock":   func(z *zoo) truth { return refused(z, unix.SOCK_NONBLOCK) },
 	"refused-bound":      refusedBound,
+	"refused-chosen":     refusedChosen,
+	"tickets":            tickets,
 	"never-connected":    unconnected,
 	"reset-connected":    resetConnected,
 	"reset-accepted":     resetAccepted,
@@ -115,6 +118,37 @@ func refusedBound(z *zoo) truth {
 		refuse(fd, addr)
 	}
 	return closedFD(z.n, neverConnected, 1)
+}
+
+// refusedChosen is refused, from a port that it has named: the kernel keeps its number in the table of bound ones.
+func refusedChosen(z *zoo) truth {
+	addr := deadEnd(z.host)
+	for range z.n {
+		free := bound(z.host)
+		from := netip.AddrPortFrom(netip.MustParseAddr(z.host), uint16(port(free))).String()
+		check(unix.Close(free))
+		fd := socket(from, unix.SOCK_NONBLOCK)
+		check(unix.Bind(fd, sockaddr(from)))
+		refuse(fd, addr)
+	}
+	return closedFD(z.n, neverConnected, 1)
+}
+
+// tickets is a pool of TLS connections that nobody has used yet: what the server sends behind its handshake stays unread until then.
+func tickets(z *zoo) truth {
+	for range z.n {
+		c := dialPolitelyMute(z.peer)
+		check(tls.Client(c, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}).Handshake())
+	}
+	return truth{Leaks: none, Risks: map[string]int{unreadRule: z.n}, Held: map[string]int{estabUnread: z.n}}
+}
+
+// dialPolitelyMute connects with keepalive.
+func dialPolitelyMute(addr string) *net.TCPConn {
+	c := dial(addr).(*net.TCPConn)
+	check(c.SetKeepAlive(true))
+	keep(c)
+	return c
 }
 
 func unconnected(z *zoo) truth {
