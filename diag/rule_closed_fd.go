@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 )
 
 var closedFD = &Rule{
@@ -18,7 +17,8 @@ var closedFD = &Rule{
 		Proof: "The descriptor's inode is in no dump of its namespace; the socket itself, asked through a pidfd, says TCP_INFO state CLOSE; " +
 			"SO_PEERNAME tells the last peer of a dead one. It was so in two looks at the same inode.",
 		Imitates: "A socket of another kind (UDP, unix) has another protocol name. A socket of another network namespace is alive there. A socket between socket() and connect() " +
-			"is gone at the second look. A socket that is bound and waits is in the kernel's bind table. A dump under load can pass a living socket over: it is asked and looked up.",
+			"is gone at the second look. A socket that is bound and waits is in the kernel's bind table. A dump under load can pass a living socket over: it is asked and looked up. " +
+			"The clocks of a dead connection run on and tell when payload last moved, not when it died, so no rate is made of them.",
 		Todo: "Close the descriptor when connect fails, and when read or write reports an error.",
 		Advice: map[string]string{
 			"":       "Close the descriptor after every failed connect and every error of read or write.",
@@ -74,7 +74,6 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	}
 	dead, unknown := 0, 0
 	var seen Span
-	var ages []time.Duration
 	for _, d := range g.items {
 		s := darkSample(d)
 		s.Held = p.History.Dark(p.Proc, d)
@@ -82,9 +81,6 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		switch d.Alive {
 		case Dead:
 			dead++
-			if moved := lastMoved(d); moved > 0 {
-				ages = append(ages, moved)
-			}
 		case AliveUnknown:
 			unknown++
 		}
@@ -92,7 +88,6 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 			seen = s.Held
 		}
 	}
-	f.Onset = p.onset(ages, 0, sourceMoved)
 	f.Message = fmt.Sprintf("%s holds %s %s", Subject(p.Proc.Process), count(len(g.items),
 		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown))
 	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
@@ -117,18 +112,6 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		f.Message += "; seen in one look, so it may be about to connect or to be closed"
 	}
 	return f
-}
-
-// sourceMoved is what [lastMoved] reads.
-const sourceMoved = sourceIdle + ", which run on after the end"
-
-// lastMoved is the time since payload moved on a connection that is dead: its clocks run on. 0: not known, as for one that
-// never came about, whose clocks mean nothing.
-func lastMoved(d *DarkSocket) time.Duration {
-	if d.Info.DataSegsIn == 0 && d.Info.DataSegsOut == 0 && d.Info.Delivered == 0 {
-		return 0
-	}
-	return time.Duration(min(d.Info.LastDataSent, d.Info.LastDataRecv)) * time.Millisecond
 }
 
 func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
