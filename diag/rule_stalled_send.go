@@ -20,7 +20,7 @@ var stalledSend = &Rule{
 			"probes do not renew. Sent again: tcp_info.retransmits, rto and backoff tell since when at the least, for an acknowledgement restarts them. " +
 			"Between two looks bytes_acked is the same, and the other end, if it is on this host, has read nothing.",
 		Imitates: "A write just now after a long silence finds old clocks, but no backoff. A slow reader opens its window again and again, or reads while it is closed: its end, on this host, " +
-			"is looked at twice. A SYN counts as a byte of Send-Q: SYN-SENT is connect-stuck. A FIN that nothing acknowledges counts as one, too, and is this rule's while the descriptor is open. " +
+			"is looked at twice. On one look (--settle 0) a reader that takes less than a segment at a time cannot be told apart, so a closed window is a risk. A SYN counts as a byte of Send-Q: SYN-SENT is connect-stuck. A FIN that nothing acknowledges counts as one, too, and is this rule's while the descriptor is open. " +
 			"Without TCP_INFO nothing is proved, and on a kernel before 5.4 by two looks alone.",
 		Todo: "Give every write a time-out, and close the connection when it passes; set TCP_USER_TIMEOUT so that the kernel does.",
 		Advice: map[string]string{
@@ -43,29 +43,35 @@ var stalledSend = &Rule{
 	Unsettled: anyHeld(stalledUnsettled),
 }
 
-// stalledUnsettled: a second look would reach the grace, or tell a slow reader by its own end of the connection.
+// stalledUnsettled: a second look would reach the grace, or tell a slow reader by what it takes.
 func stalledUnsettled(p *Pass, h *HeldSocket) bool {
 	if !writes(h) {
 		return false
 	}
 	span := Unanswered(h.Socket, p.Uptime)
-	return p.wouldReach(span) || h.End != nil && windowShut(h.Socket) && span.AtLeast(p.Thresholds.Grace)
+	return p.wouldReach(span) || probed(h.Socket) && span.AtLeast(p.Thresholds.Grace)
 }
 
 func checkStalledSend(p *Pass) {
-	var stalled []*HeldSocket
+	var stalled, likely []*HeldSocket
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		if !writes(h) || p.Claimed(h) || !unansweredFor(p, h).AtLeast(p.Thresholds.Grace) {
 			continue
 		}
-		if !p.History.seen(h) || p.History.twice(h, tookNothing) {
+		switch seen := p.History.seen(h); {
+		case !seen && probed(h.Socket):
+			likely = append(likely, h)
+		case !seen || p.History.twice(h, tookNothing):
 			stalled = append(stalled, h)
 		}
 	}
 	p.claim(stalled)
 	for _, g := range groupByPeer(stalled, keyOf) {
-		p.Report(stalledFinding(p, g))
+		p.Report(stalledFinding(p, g, Leak))
+	}
+	for _, g := range groupByPeer(likely, keyOf) {
+		p.Report(stalledFinding(p, g, Risk))
 	}
 }
 
@@ -90,6 +96,10 @@ func tookNothing(was, now *HeldSocket) bool {
 			taken(was.End.Socket) == taken(now.End.Socket))
 }
 
+// probed: the peer answers the probes of a window that is shut. A slow reader that takes less than a segment, for which the kernel
+// does not open the window, looks the same in one look.
+func probed(s *netlinkss.Socket) bool { return s.Timer == netlinkss.TimerPersist && windowShut(s) }
+
 // windowShut: the peer answers and takes nothing. An old kernel tells by the timer alone.
 func windowShut(s *netlinkss.Socket) bool {
 	if s.InfoLen() < netlinkss.InfoHasSndWnd {
@@ -98,9 +108,9 @@ func windowShut(s *netlinkss.Socket) bool {
 	return s.Info.SndWnd == 0
 }
 
-func stalledFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
+func stalledFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 	}
 	var longest Span
 	var ages []time.Duration
@@ -120,8 +130,10 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 			there += uint64(h.End.RecvQ)
 		}
 	}
-	f.Onset = p.onset(ages, p.Thresholds.Grace, longest.Source)
-	cause, why := stallOf(closed, len(g.items))
+	if severity == Leak {
+		f.Onset = p.onset(ages, p.Thresholds.Grace, longest.Source)
+	}
+	cause, why := stallOf(closed, len(g.items), severity)
 	f.Why = why
 	f.Message = fmt.Sprintf("%s has %d %s stuck in %s %s, the longest unacknowledged for %s; %s", Subject(p.Proc.Process),
 		bytes, plural(int(min(bytes, 2)), "byte", "bytes"), count(len(g.items), "socket", "sockets"), g.towards(), longest, cause)
@@ -137,6 +149,10 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 		f.Message += fmt.Sprintf("; the other end is on this host, with %d %s unread: %s", there, plural(int(min(there, 2)), "byte", "bytes"), endsOf(g.items)[0].Value)
 		f.Evidence = append(f.Evidence, Evidence{"unread there", strconv.FormatUint(there, 10) + " bytes", "Recv-Q of the other end"})
 	}
+	if severity == Risk {
+		f.Message += "; seen in one look, so it may be taken slowly"
+		f.Evidence = append(f.Evidence, Evidence{"acknowledged between", "seen once", "tcp_info.bytes_acked in two looks"})
+	}
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
 	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, optionsOf(g.items, optSend, optUser)...)
@@ -145,16 +161,18 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 }
 
 // stallOf says why nothing is acknowledged, and why the kernel keeps it.
-func stallOf(closed, all int) (cause, why string) {
+func stallOf(closed, all int, severity Severity) (cause, why string) {
 	const (
-		probed = "The peer's window is closed, and it answers the probes of it: they go on for as long as it does, so the kernel keeps the socket and what waits for ever."
-		again  = "The kernel sends again what nothing acknowledges, at twice the distance each time, until net.ipv4.tcp_retries2 is used up: about 15 minutes."
+		asked = "The peer's window is closed, and it answers the probes of it: they go on for as long as it does, so the kernel keeps the socket and what waits for ever."
+		again = "The kernel sends again what nothing acknowledges, at twice the distance each time, until net.ipv4.tcp_retries2 is used up: about 15 minutes."
 	)
-	switch closed {
-	case all:
-		return "the peer's window is closed: it does not read", probed
-	case 0:
+	switch {
+	case severity == Risk:
+		return "the peer's window is closed", asked
+	case closed == all:
+		return "the peer's window is closed: it does not read", asked
+	case closed == 0:
 		return "nothing answers what is sent again: the peer or the path is silent", again
 	}
-	return fmt.Sprintf("on %d the peer's window is closed: it does not read; on %d nothing answers what is sent again", closed, all-closed), probed + " " + again
+	return fmt.Sprintf("on %d the peer's window is closed: it does not read; on %d nothing answers what is sent again", closed, all-closed), asked + " " + again
 }
