@@ -21,6 +21,14 @@ func (p *fixtureParser) beside(words []string) func(*HeldSocket) {
 			all = append(all, func(h *HeldSocket) { h.Watch = watch })
 		case "end":
 			all = append(all, p.end(value))
+		case "tickets":
+			all = append(all, func(h *HeldSocket) { h.Tickets = true })
+		case "cloexec":
+			flag, ok := map[string]Flag{"on": FlagOn, "off": FlagOff}[value]
+			if !ok {
+				p.fail("want on or off, not %q", value)
+			}
+			all = append(all, func(h *HeldSocket) { h.CloseOnExec = flag })
 		case "options":
 			o := p.options(value)
 			all = append(all, func(h *HeldSocket) { h.Options = o })

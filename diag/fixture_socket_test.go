@@ -41,7 +41,7 @@ func (p *fixtureParser) socket(words []string, n int) *netlinkss.Socket {
 		case "asked": // read by the caller
 		case "expires":
 			s.Expires = p.duration(value)
-		case "watch", "end", "options", "others": // by beside and heldWords
+		case "watch", "end", "options", "others", "tickets", "cloexec": // by beside and heldWords
 		default:
 			p.info(&info, key, nth(value, n))
 		}

@@ -46,6 +46,8 @@ import (
 //
 //	watch=abandoned                  or watched
 //	end=reader[7]:5,unread=10,read=50  the other end, its holder and descriptor; end=nobody
+//	tickets                          what is unread may be session tickets of TLS
+//	cloexec=on                       or off: of its first descriptor
 //	options=rcvtimeo:5s,sndtimeo:5s,user:30s,keepidle:60s   those that are set; options= for none
 type fixture struct {
 	thresholds Thresholds

@@ -18,7 +18,8 @@ var unreadData = &Rule{
 		Proof: "State ESTAB or FIN-WAIT-2 with Recv-Q over 0 and tcp_info.last_data_recv at or over the grace: for so long the youngest byte has waited. Nothing was read between two looks: " +
 			"tcp_info.bytes_received less Recv-Q, which counts what the process has read, is the same in both.",
 		Imitates: "A slow reader may keep its queue full, so that Recv-Q never changes, and still read: what it has read tells. In CLOSE-WAIT the peer's FIN counts as a byte of Recv-Q; " +
-			"that state is close-wait's. A connection in an accept queue has no descriptor yet. On one look (--settle 0) a slow reader cannot be told apart, so it is a risk.",
+			"that state is close-wait's. A connection in an accept queue has no descriptor yet. On one look (--settle 0) a slow reader cannot be told apart, so it is a risk. " +
+			"So are a few small records of TLS: they may be session tickets, which OpenSSL leaves unread until the next read.",
 		Todo: "Read from every connection that is open, or close it; let no handler wait without a time-out while its connection has data.",
 		Advice: map[string]string{
 			"":        "Read from every connection until it ends, or close it.",
@@ -43,23 +44,27 @@ var unreadData = &Rule{
 }
 
 func checkUnreadData(p *Pass) {
-	var proved, likely []*HeldSocket
+	var proved, tickets, likely []*HeldSocket
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		switch {
 		case !mayRead(h) || p.Claimed(h) || !unreadFor(p, h).AtLeast(p.Thresholds.Grace):
+		case p.History.twice(h, readNothing) && h.Tickets:
+			tickets = append(tickets, h)
 		case p.History.twice(h, readNothing):
 			proved = append(proved, h)
 		case !p.History.seen(h):
 			likely = append(likely, h)
 		}
 	}
-	p.claim(proved)
-	for _, g := range groupByPeer(proved, keyOf) {
-		p.Report(unreadFinding(p, g, Leak))
-	}
-	for _, g := range groupByPeer(likely, keyOf) {
-		p.Report(unreadFinding(p, g, Risk))
+	p.claim(proved) // a connection with tickets may be idle, as any other
+	for _, of := range []struct {
+		list  []*HeldSocket
+		doubt unreadDoubt
+	}{{proved, unreadForSure}, {tickets, unreadTickets}, {likely, unreadOnce}} {
+		for _, g := range groupByPeer(of.list, keyOf) {
+			p.Report(unreadFinding(p, g, of.doubt))
+		}
 	}
 }
 
@@ -91,9 +96,18 @@ func readNothing(was, now *HeldSocket) bool {
 // taken is how many bytes the process has read of a connection.
 func taken(s *netlinkss.Socket) uint64 { return s.Info.BytesReceived - uint64(s.RecvQ) }
 
-func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
+// unreadDoubt is what keeps unread data from being a leak.
+type unreadDoubt uint8
+
+const (
+	unreadForSure unreadDoubt = iota
+	unreadTickets             // the program has read all that was sent for it
+	unreadOnce                // a slow reader
+)
+
+func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "The kernel keeps what was received, and the connection with it, until the process reads or closes; its keepalive and time-outs do not ask whether anybody reads.",
 	}
 	var longest Span
@@ -108,11 +122,15 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Findi
 	f.Message = fmt.Sprintf("%s leaves %d %s unread on %s %s, the longest for %s", Subject(p.Proc.Process),
 		bytes, plural(int(min(bytes, 2)), "byte", "bytes"), count(len(g.items), "socket", "sockets"), g.towards(), longest)
 	between := "the same in two looks: nothing was read"
-	if severity == Risk {
+	switch doubt {
+	case unreadForSure:
+		f.Severity = Leak
+		f.Onset = p.onset(ages, p.Thresholds.Grace, sourceRecv)
+	case unreadTickets:
+		f.Message += "; it may be the session tickets of TLS, which OpenSSL leaves until the next read"
+	case unreadOnce:
 		f.Message += "; seen in one look, so it may be read slowly"
 		between = "seen once"
-	} else {
-		f.Onset = p.onset(ages, p.Thresholds.Grace, sourceRecv)
 	}
 	f.Evidence = []Evidence{
 		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
@@ -120,6 +138,9 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Findi
 		{"unread", longest.String(), longest.Source},
 		{"read between", between, "tcp_info.bytes_received less Recv-Q"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
+	}
+	if doubt == unreadTickets {
+		f.Evidence = append(f.Evidence, Evidence{"perhaps tickets", strconv.Itoa(len(g.items)), "what is unread: whole records of TLS, few and small"})
 	}
 	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)
