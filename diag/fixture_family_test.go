@@ -10,7 +10,7 @@ import (
 
 // What fixtures say of who belongs to whom, in addition to the words of fixture_test.go:
 //
-//	netns orphans=900 max_orphans=1000
+//	netns orphans=900 max_orphans=1000 took=200ms    how long its dump took
 //	process 42 node exe=/usr/bin/node parent=/bin/sh ppid=1 uptime=4m alone
 //	kin 77 cat uptime=4m alone       a descendant of process 42, which is not judged; its descriptors follow
 //	kin 43                           a descendant that is a process of this look as well
@@ -51,6 +51,11 @@ func procOf(j *Join, pid int) *Proc {
 
 // spaceWord reads a word of a line netns.
 func (p *fixtureParser) spaceWord(key, value string) {
+	if key == "took" {
+		took := p.duration(value)
+		p.space.after = append(p.space.after, func(j *Join) { j.space.Took = took })
+		return
+	}
 	switch n := p.number(value); key {
 	case "orphans":
 		p.space.after = append(p.space.after, func(j *Join) { j.space.Orphans = n })

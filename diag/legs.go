@@ -15,7 +15,7 @@ import (
 // Agreement may be chance where many connections carry the same few bytes, and so it is not enough:
 //
 //   - One leg was accepted and the other one made. Two clients of one server that hear the same are no legs.
-//   - The last answer left within [legTight] of when it came, on top of how long the look took: a row is read when the dump
+//   - The last answer left within [legTight] of when it came, on top of how long the dump took: a row is read when the dump
 //     comes to it, and the clocks of two rows are as far apart as their reading. The first request may have waited for the
 //     connect, so a request may take [legDial] longer.
 //     Where the bytes are many, both ways, and no third connection carried the same, a proxy may have been busy for [legLoose].
@@ -31,7 +31,7 @@ const (
 	// legLoose is how long a busy proxy may take, where at least legDistinct bytes make chance unlikely.
 	legLoose    = 5 * time.Second
 	legDistinct = 256
-	// maxLook bounds what a long look adds.
+	// maxLook bounds what a long dump adds.
 	maxLook = time.Second - legTight
 )
 
@@ -119,7 +119,7 @@ type legGroup struct {
 	rivals      []leg // those that live and may be the other leg of one of open
 }
 
-// newPairing takes the legs that have ended; nil when there are none that carried anything. took is how long the look lasted.
+// newPairing takes the legs that have ended; nil when there are none that carried anything. took is how long the dump lasted.
 func newPairing(ended []leg, took time.Duration) *pairing {
 	p := &pairing{tight: legTight + min(took, maxLook)}
 	for _, l := range ended {

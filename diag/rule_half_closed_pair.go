@@ -20,7 +20,7 @@ var halfClosedPair = &Rule{
 		Proof: "One leg is in CLOSE-WAIT for the grace, or dead in two looks. What was read from it was written to the other leg and the reverse, to the byte (tcp_info.bytes_received less Recv-Q " +
 			"and the FIN, bytes_sent less bytes_retrans), at the same time (last_data_sent and last_data_recv, crosswise), one was accepted and the other made, and the other is in " +
 			"ESTAB and has been idle for the grace. Where a connection that lives fits as well, nothing is said.",
-		Imitates: "Requests that are answered out of a pool of connections have other sizes, and a pool is used again. Connections of the same size that did not move together are not of one pair. " +
+		Imitates: "Requests that are answered out of a pool of connections have other sizes, and a pool is used again; one that was used once cannot be told from a leg, so a single pair is a risk. Connections of the same size that did not move together are not of one pair. " +
 			"A half-closed stream that still moves is not idle. A proxy that changes what it passes (TLS, HTTP headers) is not recognised.",
 		Todo: "When one leg ends, pass the end on with shutdown(SHUT_WR); when both directions have ended, or one has failed, close both legs, on every path.",
 		Advice: map[string]string{
@@ -43,9 +43,14 @@ var halfClosedPair = &Rule{
 
 func checkHalfClosedPair(p *Pass) {
 	left := leftLegs(p)
-	p.claim(left)
+	severity := Leak
+	if len(left) == 1 { // chance makes one pair, and hardly two
+		severity = Risk
+	} else {
+		p.claim(left)
+	}
 	for _, g := range groupByPeer(left, keyOf) {
-		p.Report(pairFinding(p, g))
+		p.Report(pairFinding(p, g, severity))
 	}
 	otherEnds(p)
 }
@@ -67,7 +72,7 @@ func leftLegs(p *Pass) []*HeldSocket {
 			ended = append(ended, legsOfDead(d)...)
 		}
 	}
-	pairs := newPairing(ended, p.History.took())
+	pairs := newPairing(ended, p.Proc.Space.Took)
 	if pairs == nil {
 		return nil
 	}
@@ -85,9 +90,9 @@ func leftLegs(p *Pass) []*HeldSocket {
 	return left
 }
 
-func pairFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
+func pairFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "To the kernel the two legs are two connections: the end of one says nothing to the other, which lives until the process closes it.",
 	}
 	var least, most Span
@@ -108,8 +113,12 @@ func pairFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	if g.direction == Accepted {
 		open, ended = ended, open
 	}
-	f.Message = fmt.Sprintf("%s holds %s %s whose %s leg is gone, idle for %s: it has to close %s",
-		Subject(p.Proc.Process), count(len(g.items), open+" leg", open+" legs"), g.towards(), ended, rangeOf(least, most), plural(len(g.items), "it", "them"))
+	holds, so := "holds", ": it has to close "+plural(len(g.items), "it", "them")
+	if severity == Risk {
+		holds, so = "may hold", "; there is one such pair, so it may be a connection that is kept for more and was used once"
+	}
+	f.Message = fmt.Sprintf("%s %s %s %s whose %s leg is gone, idle for %s%s",
+		Subject(p.Proc.Process), holds, count(len(g.items), open+" leg", open+" legs"), g.towards(), ended, rangeOf(least, most), so)
 	f.Evidence = []Evidence{
 		{"legs left open", strconv.Itoa(len(g.items)), "sock_diag: ESTAB, joined to /proc/PID/fd by inode"},
 		{"paired by", "bytes both ways, and clocks", "tcp_info.bytes_received, bytes_sent, last_data_recv and last_data_sent of both legs, crosswise"},
