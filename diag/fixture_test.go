@@ -273,8 +273,11 @@ func (p *fixtureParser) netns(words []string) {
 	}
 }
 
+// someParent is the parent of processes of which a fixture says no other: none of them is an orphan.
+const someParent = 20
+
 func (p *fixtureParser) process(words []string) {
-	p.proc = &procfd.Process{PID: p.number(words[0]), Start: 1, Name: words[1], SoftLimit: 65536}
+	p.proc = &procfd.Process{PID: p.number(words[0]), Start: 1, Name: words[1], SoftLimit: 65536, PPID: someParent}
 	for _, w := range words[2:] {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {

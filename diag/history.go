@@ -60,15 +60,6 @@ func (h *History) Last() *Snapshot {
 	return h.looks[len(h.looks)-1].Snapshot
 }
 
-// took is how long the last look lasted: no two things that it read are further apart.
-func (h *History) took() time.Duration {
-	last := h.Last()
-	if last.Began.IsZero() {
-		return 0
-	}
-	return max(last.At.Sub(last.Began), 0)
-}
-
 // since is the least time between what the look l read and what the last one did.
 func (h *History) since(l *look) time.Duration {
 	began := h.Last().Began

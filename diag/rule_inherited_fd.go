@@ -24,7 +24,9 @@ var inheritedFD = &Rule{
 			"sleeps on it; nothing has moved for the grace; and it is older than the process, or came in on a port on which others listen and the process does not.",
 		Imitates: "A worker that is given connections waits for them, or moves payload. inetd and sshd hand connections over as descriptors 0, 1 and 2. " +
 			"Listening sockets are shared by workers on purpose. A child that works for long on the one request that it was forked or started for looks the same: " +
-			"a single such connection is a risk, unless another program has it on a descriptor over 3. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
+			"a single such connection is a risk, unless another program has it on a descriptor over 3. " +
+			"A daemon that opened its connections and then forked into the background is their maker: what is close-on-exec has come through no exec, and is none where the parent runs " +
+			"another program; the rest of an orphan is a risk, unless others listen on its port. Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
 		Todo: "Mend the program that starts the process: open sockets close-on-exec, and close in a forked child what it does not serve. To free what is held now, end the child.",
 		Advice: map[string]string{
 			"": "Open sockets with SOCK_CLOEXEC (socket, accept4) in the program that starts the process, and close in a forked child what it does not serve.",
@@ -93,14 +95,27 @@ func inheritedBy(p *Pass, holder *Proc) {
 			list = append(list, h)
 		}
 	}
-	severity := Leak
 	if len(list) == 1 && mayServe(p, holder, list[0]) {
-		severity = Risk
-	} else {
-		p.claim(list)
+		reportInherited(p, holder, list, "it may be what the process was started to serve")
+		return
 	}
+	var sure, own []*HeldSocket
+	for _, h := range list {
+		if holder.PPID <= 1 && !acceptedElsewhere(holder, h) {
+			own = append(own, h) // an orphan may be a daemon, which has forked itself after it had opened what it holds
+		} else {
+			sure = append(sure, h)
+		}
+	}
+	p.claim(sure)
+	reportInherited(p, holder, sure, "")
+	reportInherited(p, holder, own, "it may have made "+plural(len(own), "it", "them")+" itself before it went into the background")
+}
+
+// reportInherited: a leak, or a risk where there is a doubt.
+func reportInherited(p *Pass, holder *Proc, list []*HeldSocket, doubt string) {
 	for _, g := range groupByPeer(list, p.inheritedKey) {
-		p.Report(inheritedFinding(p, holder, g, severity))
+		p.Report(inheritedFinding(p, holder, g, doubt))
 	}
 }
 
@@ -116,27 +131,42 @@ func mayServe(p *Pass, holder *Proc, h *HeldSocket) bool {
 
 // leftWith: inherited, and not used since its holder began.
 func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
+	if h.CloseOnExec == FlagOn {
+		// It did not come through exec, so the program that runs made it, and has forked since: to become a daemon, if it has
+		// another parent now.
+		if parent := parentOf(p, holder); parent != "" && holder.Exe != "" && parent != holder.Exe {
+			return false
+		}
+	}
 	return h.Watch == procfd.Abandoned && len(h.Others) == 0 && !p.Claimed(h) &&
-		MayBeLeft(holder, h, p.Thresholds, p.Uptime, p.History.took())
+		MayBeLeft(holder, h, p.Thresholds, p.Uptime)
 }
 
 // MayBeLeft reports whether a process has inherited a socket, as far as clocks tell, and has not used it since: it is for
-// choosing of which sockets more is to be asked. uptime is the host's, took how long the look has lasted: the socket was read
-// so much later than the holder's time at the most.
+// choosing of which sockets more is to be asked. uptime is the host's. The holder's uptime is that at the end of the dump, and the
+// socket may have been read at its begin: what is true of both is believed.
 //
 // A socket that is older than its holder was made by another. So was one that came in on a port on which others listen, and the
 // holder does not: that needs no clock.
-func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime, took time.Duration) bool {
+func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime time.Duration) bool {
 	switch h.State {
 	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait2:
 	default:
 		return false
 	}
 	idle := Idle(h.Socket, uptime)
-	if h.FDs[0] <= 2 || !idle.AtLeast(t.Grace) || holder.Uptime <= 0 || idle.D+clockTick < holder.Uptime {
+	if h.FDs[0] <= 2 || !idle.AtLeast(t.Grace) || holder.Uptime <= 0 || idle.D+tookOf(holder, h)+clockTick < holder.Uptime {
 		return false
 	}
-	return Age(h.Socket, uptime).AtLeast(holder.Uptime+took+clockTick) || acceptedElsewhere(holder, h)
+	return Age(h.Socket, uptime).AtLeast(holder.Uptime+clockTick) || acceptedElsewhere(holder, h)
+}
+
+// tookOf is how long the dump took in which the socket was read.
+func tookOf(holder *Proc, h *HeldSocket) time.Duration {
+	if h.Space != nil {
+		return h.Space.Took
+	}
+	return holder.Space.Took
 }
 
 // acceptedElsewhere: it came in on a port on which others listen, and the holder does not.
@@ -161,9 +191,9 @@ func parentOf(p *Pass, holder *Proc) string {
 	return holder.Parent
 }
 
-func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], severity Severity) *Finding {
+func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], doubt string) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "A descriptor that a process inherits keeps the connection open like any other: the kernel sends no FIN before the last copy is closed.",
 	}
 	if parentOf(p, holder) != holder.Exe || holder.Exe == "" {
@@ -194,8 +224,9 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], severity
 			Subject(p.Proc.Process), connections, g.towards(), Subject(holder.Process), since, plural(len(g.items), "it", "them"), rangeOf(least, most))
 		f.Advice = p.Advice() // here the parent is known
 	}
-	if severity == Risk {
-		f.Message += "; it may be what the process was started to serve"
+	if doubt != "" {
+		f.Severity = Risk
+		f.Message += "; " + doubt
 	}
 	f.Evidence = []Evidence{
 		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
@@ -287,8 +318,8 @@ func sharedFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	if more := len(all) - maxOthers; more > 0 {
 		others += " and " + strconv.Itoa(more) + " more"
 	}
-	f.Message = fmt.Sprintf("%s shares %s %s with %s: close in one of them does not end them",
-		Subject(p.Proc.Process), count(len(g.items), "connection", "connections"), g.towards(), others)
+	f.Message = fmt.Sprintf("%s shares %s %s with %s: close in one of them does not end %s",
+		Subject(p.Proc.Process), count(len(g.items), "connection", "connections"), g.towards(), others, plural(len(g.items), "it", "them"))
 	f.Evidence = []Evidence{
 		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
 		{"other holders", others, "/proc/PID/fd of the processes that were looked at"},

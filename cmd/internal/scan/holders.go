@@ -3,7 +3,6 @@ package scan
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/procfd"
@@ -79,7 +78,7 @@ func (l *look) dropShared() {
 
 // mayBeLeft: nothing waits for it, and its process has inherited it.
 func (l *look) mayBeLeft(p *diag.Proc, h *diag.HeldSocket) bool {
-	return h.Watch == procfd.Abandoned && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime, time.Since(l.began))
+	return h.Watch == procfd.Abandoned && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime)
 }
 
 // flags asks whether the descriptors that are shared or left would be given to every program that the process starts.
