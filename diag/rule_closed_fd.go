@@ -12,10 +12,10 @@ var closedFD = &Rule{
 	Title:    "descriptors on TCP sockets that are closed already, or never were connected",
 	Severity: Leak,
 	Doc: Doc{
-		Means: "The descriptor is open and its TCP socket is in no table of the kernel: ss, netstat and /proc/net/tcp do not show it. Either it was never connected, " +
+		Means: "The descriptor is open and its TCP socket is in no table of the kernel: ss, netstat and /proc/net/tcp do not show it. Either it is not connected (connect was never called, or failed), " +
 			"or the connection is dead (reset, timed out, aborted) and the process did not close the descriptor. Only close frees it.",
 		Proof: "The descriptor's inode is in no dump of its namespace; the socket itself, asked through a pidfd, says TCP_INFO state CLOSE; " +
-			"SO_PEERNAME tells the last peer of a dead one. It was so in two looks at the same inode.",
+			"SO_PEERNAME tells the last peer of a dead one. One that was disconnected on purpose (connect to AF_UNSPEC) looks like one that never was connected. It was so in two looks at the same inode.",
 		Imitates: "A socket of another kind (UDP, unix) has another protocol name. A socket of another network namespace is alive there. A socket between socket() and connect() " +
 			"is gone at the second look. A socket that is bound and waits is in the kernel's bind table. A dump under load can pass a living socket over: it is asked and looked up. " +
 			"The clocks of a dead connection run on and tell when payload last moved, not when it died, so no rate is made of them.",
@@ -89,15 +89,15 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		}
 	}
 	f.Message = fmt.Sprintf("%s holds %s %s", Subject(p.Proc.Process), count(len(g.items),
-		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown))
+		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown, seen))
 	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
 	for _, e := range []struct {
 		field  string
 		n      int
 		source string
 	}{
-		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE, and something was delivered; SO_PEERNAME: the last peer"},
-		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, nothing was ever delivered"},
+		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE, with counters of a connection; SO_PEERNAME: the last peer"},
+		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, no counters of a connection, or it was disconnected, which clears them"},
 		{"not asked", unknown, "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"},
 	} {
 		if e.n > 0 {
@@ -106,7 +106,6 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	if seen.Known() {
-		f.Message += ", for " + seen.String()
 		f.Evidence = append(f.Evidence, Evidence{"dark", seen.String(), seen.Source})
 	} else {
 		f.Message += "; seen in one look, so it may be about to connect or to be closed"
@@ -114,33 +113,39 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	return f
 }
 
-func fateOf(g *peerGroup[*DarkSocket], dead, unknown int) string {
-	never := len(g.items) - dead - unknown
+// fateOf says what the sockets are, for how long they are known to be that, and whose the connections were.
+func fateOf(g *peerGroup[*DarkSocket], dead, unknown int, seen Span) string {
+	n := len(g.items)
+	never := n - dead - unknown
+	known := ""
+	if seen.Known() {
+		known = " for " + seen.String()
+	}
+	peer := g.addr != (netip.Addr{})
 	switch {
-	case unknown == len(g.items):
-		return "in no table of its network namespace (the sockets could not be asked, so they may be alive in another)"
-	case never == len(g.items) && g.addr != (netip.Addr{}):
-		return "not connected: connecting " + g.towards() + " failed"
-	case never == len(g.items):
-		return "not connected and never were"
-	case dead == len(g.items) && g.addr != (netip.Addr{}):
-		return plural(dead, "dead, the connection was ", "dead, the connections were ") + g.towards()
-	case dead == len(g.items) && g.others > 0:
-		return "dead, the connections were " + g.towards()
-	case dead == len(g.items):
-		return "dead"
+	case unknown == n:
+		return "in no table of " + plural(n, "its", "their") + " network namespace" + known + plural(n,
+			" (the socket could not be asked, so it may be alive in another)", " (the sockets could not be asked, so they may be alive in another)")
+	case never == n && peer:
+		return "not connected" + known + ": connecting " + g.towards() + " failed"
+	case never == n:
+		return "not connected" + known
+	case dead == n && (peer || g.others > 0):
+		return "dead" + known + plural(n, "; the connection was ", "; the connections were ") + g.towards()
+	case dead == n:
+		return "dead" + known
 	}
 	var parts []string
 	for _, part := range []struct {
 		n    int
 		what string
-	}{{dead, "dead"}, {never, "never connected"}, {unknown, "not asked"}} {
+	}{{dead, "dead"}, {never, "not connected"}, {unknown, "not asked"}} {
 		if part.n > 0 {
 			parts = append(parts, strconv.Itoa(part.n)+" "+part.what)
 		}
 	}
-	fate := "closed (" + strings.Join(parts, ", ") + ")"
-	if g.addr != (netip.Addr{}) {
+	fate := "closed (" + strings.Join(parts, ", ") + ")" + known
+	if peer {
 		fate += ", all " + g.towards()
 	}
 	return fate
