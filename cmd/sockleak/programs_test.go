@@ -248,7 +248,6 @@ var goPrograms = []zooCase{
 	{name: "leak/inherited, the child asked", run: []string{"inherited-child"}, n: 3},
 	{name: "leak/inherited, dialed", run: []string{"inherited-dialed"}, n: 3, peer: "peer-echo"},
 
-	{name: "risk/tickets of TLS", run: []string{"tickets"}, n: 6, peer: "peer-https"},
 	{name: "risk/few forgotten", run: []string{"forgotten"}, n: 4, peer: "peer-echo"},
 	{name: "risk/few descriptors left", run: []string{"fd-limit"}},
 	{name: "risk/connecting", run: []string{"connecting"}, n: 3, peer: "peer-full"},

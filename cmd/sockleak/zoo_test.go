@@ -38,6 +38,7 @@ var otherPrograms = []zooCase{
 
 	{name: "python/leak/never closed", run: []string{"python3", "never_closed.py"}, n: 3, peer: "peer-hangup"},
 	{name: "python/leak/reset and kept", run: []string{"python3", "reset_kept.py"}, n: 3, peer: "peer-reset"},
+	{name: "python/risk/tickets of TLS", run: []string{"python3", "tls_pool.py"}, n: 6, peer: "peer-https"},
 	{name: "python/leak/idle", run: []string{"python3", "idle.py"}, n: 6, peer: "peer-echo"},
 	{name: "python/leak/refused and kept", run: []string{"python3", "refused_kept.py"}, n: 3},
 	{name: "python/leak/unread body", run: []string{"python3", "unread_body.py"}, n: 3, peer: "peer-http-large"},

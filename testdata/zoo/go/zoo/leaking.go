@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -25,7 +24,6 @@ var leaking = map[string]func(*zoo) truth{
 	"refused-nonblock":   func(z *zoo) truth { return refused(z, unix.SOCK_NONBLOCK) },
 	"refused-bound":      refusedBound,
 	"refused-chosen":     refusedChosen,
-	"tickets":            tickets,
 	"never-connected":    unconnected,
 	"reset-connected":    resetConnected,
 	"reset-accepted":     resetAccepted,
@@ -132,23 +130,6 @@ func refusedChosen(z *zoo) truth {
 		refuse(fd, addr)
 	}
 	return closedFD(z.n, neverConnected, 1)
-}
-
-// tickets is a pool of TLS connections that nobody has used yet: what the server sends behind its handshake stays unread until then.
-func tickets(z *zoo) truth {
-	for range z.n {
-		c := dialPolitelyMute(z.peer)
-		check(tls.Client(c, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}).Handshake())
-	}
-	return truth{Leaks: none, Risks: map[string]int{unreadRule: z.n}, Held: map[string]int{estabUnread: z.n}}
-}
-
-// dialPolitelyMute connects with keepalive.
-func dialPolitelyMute(addr string) *net.TCPConn {
-	c := dial(addr).(*net.TCPConn)
-	check(c.SetKeepAlive(true))
-	keep(c)
-	return c
 }
 
 func unconnected(z *zoo) truth {
