@@ -89,11 +89,11 @@ func needsLooks(h *HeldSocket) bool {
 	return false
 }
 
-// sourceLooks is the source of a span that one look does not prove.
+// sourceLooks is the source of a span that no clock tells.
 const sourceLooks = "two looks at the same cookie"
 
 // lasted is the lower bound of how long something holds of s, by clock at the last look, or by clock at an earlier one plus
-// the time since, as long as same says that nothing has changed between that look and the last.
+// the time since, as long as same says that nothing has changed between that look and the last. Its source names what it is the sum of.
 func (h *History) lasted(s *HeldSocket, clock func(*HeldSocket) Span, same func(was, now *HeldSocket) bool) Span {
 	best := clock(s)
 	h.earlier(func(l *look) bool {
@@ -104,6 +104,9 @@ func (h *History) lasted(s *HeldSocket, clock func(*HeldSocket) Span, same func(
 		then := clock(was)
 		if since := h.since(l); then.D+since > best.D {
 			best = Span{D: then.D + since, Source: sourceLooks}
+			if then.D > 0 {
+				best.Source = then.Source + ", and " + sourceLooks
+			}
 		}
 		return true
 	})
