@@ -20,7 +20,7 @@ var acceptQueue = &Rule{
 		Proof: "Rows in ESTAB or CLOSE-WAIT with inode 0 on an address that the process listens on; such a connection has never sent payload, so tcp_info.last_data_sent is its age, " +
 			"which is at or over the grace. The listener's Recv-Q is the length of its queue, Send-Q its backlog.",
 		Imitates: "A burst fills the queue for a moment: none of it is that old, which is a risk only when the queue is full. Other listeners on the same address (SO_REUSEPORT) " +
-			"have queues of their own: what may wait there is not counted. With TCP_DEFER_ACCEPT the clock begins with the first data, so a connection is older than it says. " +
+			"have queues of their own: what may wait there is not counted, and of several of one process the fullest is named. With TCP_DEFER_ACCEPT the clock begins with the first data, so a connection is older than it says. " +
 			"A queue with a backlog of 128 holds 129.",
 		Todo: "Find what keeps the process from accept: a blocked event loop, a limit of workers or connections, EMFILE, or a listener that was forgotten, and is to be closed.",
 		Advice: map[string]string{
@@ -47,8 +47,7 @@ var acceptQueue = &Rule{
 type queueOf struct {
 	listeners []*HeldSocket
 	waiting   []*netlinkss.Socket
-	length    int // of the queues
-	backlog   int
+	length    int // of the queues together
 	others    int // of waiting, at the most in the queues of other processes
 	full      bool
 }
@@ -94,10 +93,29 @@ func queuesOf(p *Proc) []*queueOf {
 		q.listeners = append(q.listeners, a.Listener)
 		length, backlog := int(a.Listener.RecvQ), int(a.Listener.SendQ)
 		q.length += length
-		q.backlog += backlog
 		q.full = q.full || backlog > 0 && length >= backlog
 	}
 	return list
+}
+
+// fullest is the listener whose own queue is the nearest to its own backlog.
+func (q *queueOf) fullest() *HeldSocket {
+	return slices.MaxFunc(q.listeners, func(a, b *HeldSocket) int {
+		return cmp.Or(
+			cmp.Compare(uint64(a.RecvQ)*uint64(max(b.SendQ, 1)), uint64(b.RecvQ)*uint64(max(a.SendQ, 1))),
+			cmp.Compare(a.RecvQ, b.RecvQ),
+		)
+	})
+}
+
+// filling says how much the queue holds, of several the fullest.
+func (q *queueOf) filling() string {
+	full := q.fullest()
+	which := "the queue holds"
+	if n := len(q.listeners); n > 1 {
+		which = fmt.Sprintf("the fullest queue of its %d listeners there holds", n)
+	}
+	return fmt.Sprintf("%s %d, its backlog is %d", which, full.RecvQ, full.SendQ)
 }
 
 // waiter is a connection that has waited, and for how long at the least.
@@ -138,8 +156,8 @@ func queueLeak(p *Pass, q *queueOf, old []waiter, sure int) *Finding {
 		oldest.Exact = false // and then it is not known which
 	}
 	f.Onset = p.onset(ages, p.Thresholds.Grace, sourceNeverSent)
-	f.Message = fmt.Sprintf("%s has left %s on its port %d without accept, the oldest for %s; the queue holds %d, its backlog is %d",
-		Subject(p.Proc.Process), count(sure, "complete connection", "complete connections"), f.LocalPort, oldest, q.length, q.backlog)
+	f.Message = fmt.Sprintf("%s has left %s on its port %d without accept, the oldest for %s; %s",
+		Subject(p.Proc.Process), count(sure, "complete connection", "complete connections"), f.LocalPort, oldest, q.filling())
 	f.Evidence = append(q.evidence(sure, len(old)), []Evidence{
 		{"oldest", oldest.String(), sourceNeverSent},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
@@ -166,8 +184,8 @@ func queueLeak(p *Pass, q *queueOf, old []waiter, sure int) *Finding {
 func queueRisk(p *Pass, q *queueOf) *Finding {
 	f := queueFinding(q, Risk, q.length)
 	f.Why = "At its backlog the kernel completes no more connections to a listener: it drops what comes, and the peers try again until they give up."
-	f.Message = fmt.Sprintf("%s has %s on its port %d to accept, and its backlog is %d; none is known to have waited for %s",
-		Subject(p.Proc.Process), count(q.length, "connection", "connections"), f.LocalPort, q.backlog, FormatDuration(p.Thresholds.Grace))
+	f.Message = fmt.Sprintf("%s has %s on its port %d to accept; %s; none is known to have waited for %s",
+		Subject(p.Proc.Process), count(q.length, "connection", "connections"), f.LocalPort, q.filling(), FormatDuration(p.Thresholds.Grace))
 	f.Evidence = append(q.evidence(0, 0), Evidence{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"})
 	return f
 }
@@ -177,17 +195,22 @@ func queueFinding(q *queueOf, severity Severity, n int) *Finding {
 }
 
 func (q *queueOf) evidence(sure, old int) []Evidence {
+	full, which := q.fullest(), "the listening socket"
+	if len(q.listeners) > 1 {
+		which = "the listening socket whose queue is the fullest"
+	}
 	list := []Evidence{
-		{"queue", strconv.Itoa(q.length), "Recv-Q of the listening socket"},
-		{"backlog", strconv.Itoa(q.backlog), "Send-Q of the listening socket"},
+		{"queue", strconv.FormatUint(uint64(full.RecvQ), 10), "Recv-Q of " + which},
+		{"backlog", strconv.FormatUint(uint64(full.SendQ), 10), "Send-Q of " + which},
 	}
 	if old > 0 {
 		list = append(list, Evidence{"waiting", strconv.Itoa(old), "sock_diag: inode 0, ESTAB or CLOSE-WAIT, on its address, that old"})
 	}
 	if sure < old {
-		list = append(list, Evidence{"certainly in this queue", strconv.Itoa(sure), "those less what the queues of other listeners there hold, and no more than this one does"})
+		list = append(list, Evidence{"certainly in this queue", strconv.Itoa(sure), "those less what the queues of listeners of others there hold, and no more than its own do"})
 	}
 	if n := len(q.listeners); n > 1 {
+		list = append(list, Evidence{"in all queues", strconv.Itoa(q.length), "Recv-Q of its listening sockets there, together"})
 		list = append(list, Evidence{"listeners", strconv.Itoa(n), "sock_diag: LISTEN on the same address (SO_REUSEPORT)"})
 	}
 	return list
