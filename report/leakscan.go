@@ -58,7 +58,7 @@ func titleOf(command string, s *diag.Snapshot, took time.Duration) string {
 	return strings.Join(parts, " · ")
 }
 
-// verdict is the answer in one line. It is clean only when everything was seen.
+// verdict is the answer in one line. It is clean only when everything was seen, and says when not all rules judged.
 func (v leakscan) verdict() Section {
 	sockets := map[diag.Severity]int{}
 	findings := map[diag.Severity]int{}
@@ -67,18 +67,23 @@ func (v leakscan) verdict() Section {
 		findings[f.Severity]++
 	}
 	worst, _ := v.r.Worst()
+	risks := plural(findings[diag.Risk], "risk")
+	s := Section{Tone: Warning}
 	switch {
 	case worst == diag.Leak:
-		return Section{Tone: Alarm, Mark: "LEAK", Heading: fmt.Sprintf("%s in %s%s", plural(sockets[diag.Leak], "leaked socket"),
-			plural(findings[diag.Leak], "finding"), alsoPartial(v.r))}
+		s.Tone, s.Mark = Alarm, "LEAK"
+		s.Heading = fmt.Sprintf("%s in %s%s", plural(sockets[diag.Leak], "leaked socket"), plural(findings[diag.Leak], "finding"), alsoPartial(v.r))
 	case v.r.Partial() && worst == diag.Risk:
-		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak proved, " + plural(findings[diag.Risk], "risk") + "; not everything could be seen: see the gaps"}
+		s.Mark, s.Heading = "PARTIAL", "no leak proved, "+risks+alsoPartial(v.r)
 	case v.r.Partial():
-		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak found, but not everything could be seen: see the gaps"}
+		s.Mark, s.Heading = "PARTIAL", "no leak found, but not everything could be seen: see the gaps"
 	case worst == diag.Risk:
-		return Section{Tone: Warning, Mark: "RISK", Heading: "no leak proved; " + plural(findings[diag.Risk], "risk")}
+		s.Mark, s.Heading = "RISK", "no leak proved; "+risks
+	default:
+		return Section{Tone: Good, Mark: "CLEAN", Heading: "nothing leaks" + byRules(v.r)}
 	}
-	return Section{Tone: Good, Mark: "CLEAN", Heading: "nothing leaks"}
+	s.Heading += rulesLeftOut(v.r)
+	return s
 }
 
 func alsoPartial(r *diag.Result) string {

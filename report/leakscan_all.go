@@ -50,7 +50,7 @@ func (v leakscanAll) inFull(s *standing) []Section {
 	return append([]Section{processSection(s)}, findingSections(findings, o)...)
 }
 
-// verdict is the answer in one line. It is clean only when everything was seen.
+// verdict is the answer in one line. It is clean only when everything was seen, and says when not all rules judged.
 func (v leakscanAll) verdict(procs []*standing) Section {
 	leaking, sockets, risky, risks, findings := 0, 0, 0, 0, 0
 	for _, s := range procs {
@@ -70,22 +70,26 @@ func (v leakscanAll) verdict(procs []*standing) Section {
 	}
 	all := plural(len(procs), "process")
 	atRisk := fmt.Sprintf("%s in %d of them", plural(risks, "risk"), risky)
+	section := Section{Tone: Warning}
 	switch {
 	case leaking > 0:
 		verb := "leak"
 		if leaking == 1 {
 			verb = "leaks"
 		}
-		return Section{Tone: Alarm, Mark: "LEAK", Heading: fmt.Sprintf("%d of %s %s %s in %s%s", leaking, all, verb,
-			plural(sockets, "socket"), plural(findings, "finding"), alsoPartial(v.r))}
+		section.Tone, section.Mark = Alarm, "LEAK"
+		section.Heading = fmt.Sprintf("%d of %s %s %s in %s%s", leaking, all, verb, plural(sockets, "socket"), plural(findings, "finding"), alsoPartial(v.r))
 	case v.r.Partial() && risks > 0:
-		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak proved in " + all + ", " + atRisk + alsoPartial(v.r)}
+		section.Mark, section.Heading = "PARTIAL", "no leak proved in "+all+", "+atRisk+alsoPartial(v.r)
 	case v.r.Partial():
-		return Section{Tone: Warning, Mark: "PARTIAL", Heading: "no leak found in " + all + ", but not everything could be seen: see the gaps"}
+		section.Mark, section.Heading = "PARTIAL", "no leak found in "+all+", but not everything could be seen: see the gaps"
 	case risks > 0:
-		return Section{Tone: Warning, Mark: "RISK", Heading: "no leak proved in " + all + "; " + atRisk}
+		section.Mark, section.Heading = "RISK", "no leak proved in "+all+"; "+atRisk
+	default:
+		return Section{Tone: Good, Mark: "CLEAN", Heading: "nothing leaks in " + all + byRules(v.r)}
 	}
-	return Section{Tone: Good, Mark: "CLEAN", Heading: "nothing leaks in " + all}
+	section.Heading += rulesLeftOut(v.r)
+	return section
 }
 
 // processSorts order processes; ties go by how bad they are.

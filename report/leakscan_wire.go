@@ -16,6 +16,7 @@ const leakscanSchema = "sockleak.leakscan/1"
 type wireLeakscan struct {
 	wireHead
 	Thresholds wireThresholds `json:"thresholds"`
+	Rules      []string       `json:"rules"` // those that judged
 	Looks      int            `json:"looks"`
 	Processes  []wireProcess  `json:"processes"`
 	Findings   []wireFinding  `json:"findings"`
@@ -194,6 +195,7 @@ func (v leakscan) wire(o Options) any { return v.wireOf(standings(v.r), o) }
 // wireOf has the processes in the order of the list.
 func (v leakscan) wireOf(procs []*standing, o Options) wireLeakscan {
 	r := v.r
+	rules, _ := rulesOf(r)
 	w := wireLeakscan{
 		wireHead: wireHead{
 			Schema: leakscanSchema, TakenAt: rfc3339(r.Snapshot.At), Host: r.Snapshot.Host.Name,
@@ -203,7 +205,7 @@ func (v leakscan) wireOf(procs []*standing, o Options) wireLeakscan {
 			IdleMS: idleThreshold(r).Milliseconds(), GraceMS: r.Thresholds.Grace.Milliseconds(),
 			SettleMS: r.Thresholds.Wait().Milliseconds(),
 		},
-		Looks: r.Looks, Processes: []wireProcess{}, Findings: []wireFinding{}, Gaps: wireGaps(r.Gaps),
+		Rules: rules, Looks: r.Looks, Processes: []wireProcess{}, Findings: []wireFinding{}, Gaps: wireGaps(r.Gaps),
 	}
 	for _, p := range procs {
 		w.Processes = append(w.Processes, wireProcessOf(r.Snapshot, p))

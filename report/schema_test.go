@@ -34,7 +34,7 @@ var holderShape = object{"pid": num, "fd": num, "task": num, "name": str}
 
 var leakscanShape = object{
 	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num,
-	"thresholds": object{"idle_ms": num, "grace_ms": num},
+	"thresholds": object{"idle_ms": num, "grace_ms": num}, "rules": list{str},
 	"processes": list{object{
 		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num,
 		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}, "pipe_pairs": num},
