@@ -45,6 +45,8 @@ func sampleTable(f *diag.Finding, o Options) *Table {
 	alien := slices.ContainsFunc(samples, func(s diag.Sample) bool { return holderPID(f, s) != f.Proc.PID })
 	t := &Table{Name: "socket", Columns: sampleColumns(alien)}
 	for _, s := range samples {
+		t.keepQueue("recv_q", s.RecvQ)
+		t.keepQueue("send_q", s.SendQ)
 		t.Rows = append(t.Rows, sampleRow(f, s))
 	}
 	if rest := len(f.Samples) - len(t.Rows); rest > 0 {
@@ -53,27 +55,39 @@ func sampleTable(f *diag.Finding, o Options) *Table {
 	return t
 }
 
-// sampleColumns are the columns of samples; alien: some are of another process than the finding's.
+// spareQueue is what a queue is worth that something is in: more than who else has the socket, less than its times.
+const spareQueue = 8
+
+func (t *Table) keepQueue(key string, n uint32) {
+	if n == 0 {
+		return
+	}
+	i := slices.IndexFunc(t.Columns, func(c Column) bool { return c.Key == key })
+	t.Columns[i].Spare = spareQueue
+}
+
+// sampleColumns are the columns of samples; alien: some are of another process than the finding's. A narrow terminal keeps where
+// a socket leads, what state it is in and for how long; who is at the other end, and what is off or 0, goes before that.
 func sampleColumns(alien bool) []Column {
 	return []Column{
 		{Key: "rule", Data: true}, {Key: "severity", Data: true}, {Key: "pid", Data: true}, {Key: "name", Data: true},
 		{Key: "holder_pid", Head: "PID", Right: true, Data: !alien},
 		{Key: "task", Head: "Thread", Right: true},
 		{Key: "fd", Head: "FD", Right: true},
-		{Key: "local", Head: "Local Address:Port", Spare: 6},
-		{Key: "peer", Head: "Peer Address:Port", Spare: 8},
-		{Key: "state", Head: "State"},
+		{Key: "local", Head: "Local Address:Port", Spare: 11},
+		{Key: "peer", Head: "Peer Address:Port", Spare: 14},
+		{Key: "state", Head: "State", Spare: 12},
 		{Key: "timer", Head: "Timer", Spare: 2},
 		{Key: "keepalive", Head: "Keepalive", Spare: 1},
 		{Key: "recv_q", Head: "Recv-Q", Right: true, Spare: 4},
 		{Key: "send_q", Head: "Send-Q", Right: true, Spare: 3},
-		{Key: "idle_ms", Head: "Idle", Right: true, Spare: 8},
-		{Key: "age_ms", Head: "Age", Right: true, Spare: 5},
+		{Key: "idle_ms", Head: "Idle", Right: true, Spare: 13},
+		{Key: "age_ms", Head: "Age", Right: true, Spare: 9},
 		{Key: "age_exact", Data: true},
-		{Key: "held_ms", Head: "In state", Right: true},
-		{Key: "watch", Head: "Watched", Spare: 7},
-		{Key: "others", Head: "Also held by", Spare: 9},
-		{Key: "end_holders", Head: "Other end", Spare: 10},
+		{Key: "held_ms", Head: "In state", Right: true, Spare: 10},
+		{Key: "watch", Head: "Watched", Spare: 5},
+		{Key: "others", Head: "Also held by", Spare: 6},
+		{Key: "end_holders", Head: "Other end", Spare: 7},
 		{Key: "end_state", Data: true}, {Key: "end_recv_q", Data: true}, {Key: "end_send_q", Data: true},
 		{Key: "age_source", Head: "Age from", Wide: true},
 		{Key: "inode", Head: "Inode", Right: true, Wide: true},

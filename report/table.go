@@ -32,14 +32,66 @@ func writeTable(w io.Writer, v Value, o Options) error {
 	}
 	d := v.document(o)
 	p.heading("", Clean(d.Title))
-	for _, s := range d.Sections {
-		p.section(s)
+	layouts := make([]layout, len(d.Sections))
+	for i, s := range d.Sections {
+		layouts[i] = p.layoutOf(s.Table)
 	}
-	if len(p.left) > 0 {
+	once := sameLeft(layouts)
+	for i, s := range d.Sections {
+		p.section(s, layouts[i])
+		if once == nil {
+			p.leftOut("  ", layouts[i].left)
+		}
+	}
+	if once != nil {
 		p.line("")
-		p.wrapped("", "  ", "left out for want of room: "+Clean(strings.Join(p.left, ", "))+"; -o wide shows all")
+		p.leftOut("", once)
 	}
 	return p.err
+}
+
+// layout is what a table shows, and what the terminal has no room for.
+type layout struct {
+	cols  []int
+	left  []string // heads
+	tight bool     // there are columns that may go
+}
+
+func (p *printer) layoutOf(t *Table) layout {
+	if t == nil || len(t.Rows) == 0 {
+		return layout{}
+	}
+	l := layout{cols: t.shown(p.o.wide)}
+	l.tight = len(t.spare(l.cols)) > 0
+	var left []int
+	l.cols, left = p.fitting(t, l.cols)
+	for _, i := range left {
+		l.left = append(l.left, t.Columns[i].Head)
+	}
+	return l
+}
+
+// sameLeft is what several tables leave out, all of them the same; nil when they do not, and each has to say it.
+func sameLeft(layouts []layout) []string {
+	layouts = slices.DeleteFunc(slices.Clone(layouts), func(l layout) bool { return !l.tight })
+	if len(layouts) < 2 || slices.ContainsFunc(layouts, func(l layout) bool { return !slices.Equal(l.left, layouts[0].left) }) {
+		return nil
+	}
+	return layouts[0].left
+}
+
+// leftOut says which columns are not there, by what shows them.
+func (p *printer) leftOut(indent string, heads []string) {
+	if len(heads) == 0 {
+		return
+	}
+	s := "-o wide adds " + Clean(strings.Join(heads, ", "))
+	for i, line := range wrap(s, max(p.width-len(indent)-2, leastRoom)) {
+		if i == 1 {
+			indent += "  "
+		}
+		p.line(indent + p.style(dim, line))
+	}
 }
 
 // printer keeps the first error of w.
@@ -47,7 +99,6 @@ type printer struct {
 	w     io.Writer
 	o     Options
 	width int
-	left  []string // heads of columns that the terminal has no room for
 	err   error
 }
 
@@ -76,7 +127,7 @@ func (p *printer) line(s string) {
 	}
 }
 
-func (p *printer) section(s Section) {
+func (p *printer) section(s Section, l layout) {
 	p.line("")
 	if s.Mark != "" || s.Heading != "" {
 		head := p.style(toneStyles[s.Tone], Clean(s.Mark))
@@ -109,12 +160,11 @@ func (p *printer) section(s Section) {
 		p.more(s.Table)
 		return
 	}
-	if cols := s.Table.shown(p.o.wide); len(cols) > 0 {
+	if len(l.cols) > 0 {
 		if len(s.Text)+len(s.Facts) > 0 {
 			p.line("")
 		}
-		cols = p.fitting(s.Table, cols)
-		p.table(p.folded(s.Table, cols), cols)
+		p.table(p.folded(s.Table, l.cols), l.cols)
 	}
 }
 
@@ -204,16 +254,15 @@ func (t *Table) emptyColumn(i int) bool {
 
 // fitting leaves columns out until the table is as narrow as the terminal. Without a terminal, and in the wide table, all
 // stay.
-func (p *printer) fitting(t *Table, cols []int) []int {
+func (p *printer) fitting(t *Table, cols []int) (stay, left []int) {
 	if p.o.Width <= 0 || p.o.wide {
-		return cols
+		return cols, nil
 	}
 	widths, total := make(map[int]int, len(cols)), 0
 	for _, i := range cols {
 		widths[i] = 2 + p.columnWidth(t, i)
 		total += widths[i]
 	}
-	var left []int
 	for _, i := range t.spare(cols) {
 		if total > p.o.Width {
 			total -= widths[i]
@@ -229,29 +278,13 @@ func (p *printer) fitting(t *Table, cols []int) []int {
 		}
 	}
 	left = slices.DeleteFunc(left, func(i int) bool { return back[i] })
-	for _, i := range left {
-		if head := t.Columns[i].Head; !slices.Contains(p.left, head) {
-			p.left = append(p.left, head)
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(cols), func(i int) bool { return slices.Contains(left, i) })
+	return slices.DeleteFunc(slices.Clone(cols), func(i int) bool { return slices.Contains(left, i) }), left
 }
 
-// spare are the columns that may go, the first that goes first: one that says the same in every row goes early.
+// spare are the columns that may go, the first that goes first.
 func (t *Table) spare(cols []int) []int {
-	const same = 4
-	worth := map[int]int{}
-	var list []int
-	for _, i := range cols {
-		if t.Columns[i].Spare == 0 {
-			continue
-		}
-		list, worth[i] = append(list, i), t.Columns[i].Spare
-		if len(t.Rows) > 1 && !slices.ContainsFunc(t.Rows, func(row []Cell) bool { return row[i].Text != t.Rows[0][i].Text }) {
-			worth[i] -= same
-		}
-	}
-	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(worth[a], worth[b]) })
+	list := slices.DeleteFunc(slices.Clone(cols), func(i int) bool { return t.Columns[i].Spare == 0 })
+	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(t.Columns[a].Spare, t.Columns[b].Spare) })
 	return list
 }
 

@@ -130,7 +130,7 @@ func TestTableLayout(t *testing.T) {
 func TestTableWidth(t *testing.T) {
 	heads := func(out string) string {
 		for line := range strings.Lines(out) {
-			if strings.HasPrefix(strings.TrimSpace(line), "FD ") {
+			if strings.HasPrefix(strings.TrimSpace(line)+" ", "FD ") {
 				return strings.Join(strings.Fields(line), " ")
 			}
 		}
@@ -138,7 +138,7 @@ func TestTableWidth(t *testing.T) {
 	}
 	f := manySamples(3)
 	for i := range f.Findings[0].Samples {
-		f.Findings[0].Samples[i].RecvQ = uint32(i) // the queues differ, so what is the same in all rows goes before them
+		f.Findings[0].Samples[i].RecvQ = uint32(i) // something is in this queue, so the other one goes before it
 	}
 	const all = "FD Local Address:Port Peer Address:Port State Timer Keepalive Recv-Q Send-Q Idle Age"
 	for _, tt := range []struct {
@@ -151,16 +151,36 @@ func TestTableWidth(t *testing.T) {
 		{"table", 120, all, ""},
 		{"table", 100, "FD Local Address:Port Peer Address:Port State Timer Recv-Q Send-Q Idle Age", "Keepalive"},
 		{"table", 80, "FD Local Address:Port Peer Address:Port State Recv-Q Idle Age", "Keepalive, Timer, Send-Q"},
-		{"table", 40, "FD Peer Address:Port State", "Keepalive, Timer, Send-Q, Age, Local Address:Port, Recv-Q, Idle"},
+		{"table", 40, "FD Peer Address:Port Idle", "Keepalive, Timer, Send-Q, Recv-Q, Age, Local Address:Port, State"},
+		{"table", 12, "FD", "Keepalive, Timer, Send-Q, Recv-Q, Age, Local Address:Port, State, Idle, Peer Address:Port"},
 		{"wide", 80, all + " Age from Inode Cookie", ""},
 	} {
 		out := string(write(t, tt.format, Leakscan(f), Options{Width: tt.width}))
 		if got := heads(out); got != tt.want {
 			t.Errorf("%s, %d columns: %q, want %q", tt.format, tt.width, got, tt.want)
 		}
-		if left := "left out for want of room: " + tt.left + "; -o wide shows all\n"; strings.HasSuffix(strings.ReplaceAll(out, "\n  ", " "), left) != (tt.left != "") {
+		if left := " -o wide adds " + tt.left; strings.HasSuffix(strings.Join(strings.Fields(out), " "), left) != (tt.left != "") {
 			t.Errorf("%s, %d columns: what is left out is not told:\n%s", tt.format, tt.width, out)
 		}
+	}
+}
+
+// What is left out is said under each table, and once alone where it is the same for all.
+func TestLeftOut(t *testing.T) {
+	r := manySamples(2)
+	other := *r.Findings[0]
+	other.Samples = slices.Clone(other.Samples)
+	r.Findings = append(r.Findings, &other)
+	const left = "-o wide adds Keepalive, Timer, Send-Q, Recv-Q\n"
+	out := string(write(t, "table", Leakscan(r), Options{Width: 78}))
+	if strings.Count(out, "-o wide adds ") != 1 || !strings.HasSuffix(out, "\n\n"+left) {
+		t.Errorf("not once, at the end:\n%s", out)
+	}
+	other.Samples[0].Others = []diag.Holder{{PID: 1, FD: 2, Name: "worker"}}
+	out = string(write(t, "table", Leakscan(r), Options{Width: 78}))
+	if strings.Count(out, "-o wide adds ") != 2 || !strings.Contains(out, "\n  "+left) ||
+		!strings.HasSuffix(out, "\n  -o wide adds Keepalive, Timer, Send-Q, Recv-Q, Also held by\n") {
+		t.Errorf("not under each table:\n%s", out)
 	}
 }
 
