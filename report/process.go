@@ -44,7 +44,7 @@ func processSection(s *standing) Section {
 	p := s.proc
 	facts := []Fact{
 		{"process", processFacts(p)},
-		{"descriptors", descriptorFacts(p)},
+		{"descriptors", descriptorFacts(p, s.counts)},
 		{"TCP", tcpFacts(p, s.counts)},
 	}
 	facts = append(facts, queueFacts(p)...)
@@ -84,7 +84,7 @@ func processFacts(p *diag.Proc) string {
 	return strings.Join(parts, " · ")
 }
 
-func descriptorFacts(p *diag.Proc) string {
+func descriptorFacts(p *diag.Proc, c counts) string {
 	if p.Open < 0 {
 		return "could not be counted"
 	}
@@ -100,13 +100,24 @@ func descriptorFacts(p *diag.Proc) string {
 		if n > 0 {
 			kind := fmt.Sprintf("%s %d", procfd.Kind(k), n)
 			if procfd.Kind(k) == procfd.KindPipe && p.PipePairs > 0 {
-				kind += fmt.Sprintf(" (%s of its own, as splice keeps them)", plural(p.PipePairs, "pair"))
+				kind += " (" + pipePairs(p.PipePairs, c.estab) + ")"
 			}
 			kinds = append(kinds, kind)
 		}
 	}
 	if len(kinds) > 0 {
 		s += ": " + strings.Join(kinds, ", ")
+	}
+	return s
+}
+
+// pipePairs are pipes with both ends in one process. A few are those by which it wakes itself; splice has one for each connection,
+// or each direction of it, that it passes on.
+func pipePairs(n, estab int) string {
+	const few, share = 8, 4
+	s := plural(n, "pair") + " of its own"
+	if n >= few && n*share >= estab {
+		s += ", as splice keeps them"
 	}
 	return s
 }

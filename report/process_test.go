@@ -69,3 +69,21 @@ func TestNobodysFacts(t *testing.T) {
 		}
 	}
 }
+
+// A few pipes of its own do not make a process one that splices.
+func TestPipePairs(t *testing.T) {
+	for _, tt := range []struct {
+		pairs, estab int
+		want         string
+	}{
+		{1, 0, "1 pair of its own"},
+		{7, 7, "7 pairs of its own"},
+		{8, 32, "8 pairs of its own, as splice keeps them"},
+		{8, 33, "8 pairs of its own"},
+		{600, 931, "600 pairs of its own, as splice keeps them"},
+	} {
+		if got := pipePairs(tt.pairs, tt.estab); got != tt.want {
+			t.Errorf("%d, %d: %q, want %q", tt.pairs, tt.estab, got, tt.want)
+		}
+	}
+}
