@@ -58,7 +58,7 @@ type Column struct {
 	Data  bool // for programs alone: a table would say it twice
 	// Spare is over 0 for a column that a narrow terminal may do without: the lowest goes first.
 	Spare int
-	// Wrap is for a last column of text, which is broken where it does not fit.
+	// Wrap is for text, which is broken between words where it does not fit.
 	Wrap bool
 }
 

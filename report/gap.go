@@ -22,7 +22,7 @@ func gapSection(gaps []diag.Gap) []Section {
 
 func gapTable() *Table {
 	return &Table{Name: "gap", Columns: []Column{
-		{Key: "count", Head: "Count", Right: true}, {Key: "what", Head: "What"}, {Key: "why", Head: "Why", Wrap: true},
+		{Key: "count", Head: "Count", Right: true}, {Key: "what", Head: "What", Wrap: true}, {Key: "why", Head: "Why", Wrap: true},
 	}}
 }
 

@@ -288,32 +288,49 @@ func (t *Table) spare(cols []int) []int {
 	return list
 }
 
-// folded breaks the text of a last column that may be broken, where the terminal is too narrow: what does not fit stands below.
+// folded breaks the text of columns that may be broken, where the table is too wide: what does not fit stands below.
 func (p *printer) folded(t *Table, cols []int) *Table {
-	last := cols[len(cols)-1]
-	if p.o.Width <= 0 || p.o.wide || !t.Columns[last].Wrap {
+	var texts []int
+	room, total := p.width, 0
+	widths := make(map[int]int, len(cols))
+	for _, i := range cols {
+		if widths[i] = p.columnWidth(t, i); t.Columns[i].Wrap {
+			texts = append(texts, i)
+			room -= 2
+		} else {
+			room -= 2 + widths[i]
+		}
+		total += 2 + widths[i]
+	}
+	if len(texts) == 0 || total <= p.width {
 		return t
 	}
-	room := p.o.Width
-	for _, i := range cols[:len(cols)-1] {
-		room -= 2 + p.columnWidth(t, i)
-	}
-	if room -= 2; room < leastRoom {
-		return t
+	// Each leaves those behind it their part.
+	part := room / (len(texts) + 1)
+	for k, i := range texts {
+		widths[i] = min(widths[i], max(room-part*(len(texts)-1-k), leastRoom))
+		room -= widths[i]
 	}
 	folded := *t
 	folded.Rows = nil
 	for _, row := range t.Rows {
-		for k, line := range wrap(Clean(row[last].Text), room) {
-			if k > 0 {
-				row = make([]Cell, len(row))
-			}
-			part := slices.Clone(row)
-			part[last].Text = line
-			folded.Rows = append(folded.Rows, part)
-		}
+		folded.Rows = append(folded.Rows, foldedRow(row, texts, widths)...)
 	}
 	return &folded
+}
+
+// foldedRow is a row with the texts broken to their widths, and below it the rows that have the rest of them.
+func foldedRow(row []Cell, texts []int, widths map[int]int) [][]Cell {
+	rows := [][]Cell{slices.Clone(row)}
+	for _, i := range texts {
+		for k, line := range wrap(Clean(row[i].Text), widths[i]) {
+			if k == len(rows) {
+				rows = append(rows, make([]Cell, len(row)))
+			}
+			rows[k][i].Text = line
+		}
+	}
+	return rows
 }
 
 func (p *printer) columnWidth(t *Table, i int) int {

@@ -222,3 +222,34 @@ func TestBytesText(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// What a gap is and why it is one are broken between words, each under its head, and no word is lost.
+func TestGapsFit(t *testing.T) {
+	const what, why = "keepalive of idle sockets of a-name-of-15-ch[1234567]", "another timer hides it, and the socket could not be asked: it belongs to a thread with descriptors of its own"
+	r := several(nil)
+	r.Gaps = []diag.Gap{{What: what, Count: 2, Why: why}, {What: "dump", Why: "cut"}}
+	for width, room := range map[int]int{0: 100, 80: 80, 100: 100, 120: 120, 60: 60} {
+		for name, v := range map[string]Value{"leakscan": Leakscan(r), "all": LeakscanAll(r)} {
+			_, out, _ := strings.Cut(string(write(t, "table", v, Options{Width: width})), "GAPS  ")
+			lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")[1:]
+			at := strings.Index(lines[0], "Why")
+			var whats, whys []string
+			for _, line := range lines[1:] {
+				if n := len(line); n > room {
+					t.Errorf("%s, width %d: %d columns: %q", name, width, n, line)
+				}
+				left, right := line, ""
+				if len(line) > at {
+					left, right = line[:at], line[at:]
+				}
+				whats, whys = append(whats, strings.Fields(left)...), append(whys, strings.Fields(right)...)
+			}
+			if got, want := strings.Join(whats, " "), "2 "+what+" ? dump"; got != want {
+				t.Errorf("%s, width %d: %q, want %q", name, width, got, want)
+			}
+			if got, want := strings.Join(whys, " "), why+" cut"; got != want {
+				t.Errorf("%s, width %d: %q, want %q", name, width, got, want)
+			}
+		}
+	}
+}
