@@ -26,11 +26,24 @@ func began(o *diag.Onset) string {
 }
 
 func onsetRange(o *diag.Onset) string {
-	oldest, youngest := diag.FormatDuration(o.Oldest), diag.FormatDuration(o.Youngest)
+	least := ""
+	if lowerBound(o.Source) {
+		least = "≥ "
+	}
+	oldest, youngest := least+diag.FormatDuration(o.Oldest), least+diag.FormatDuration(o.Youngest)
 	if oldest == youngest {
 		return oldest + " ago"
 	}
 	return oldest + " to " + youngest + " ago"
+}
+
+// lowerBound reports whether a source tells no more than the least time: two looks that saw the same, a clock that answers to
+// keepalive probes restart, and time-outs that backed off. The clocks of payload are exact, but where the closed window stands
+// for it that nothing was sent.
+func lowerBound(source string) bool {
+	return slices.ContainsFunc([]string{"two looks", "last_ack_recv", "rto and backoff", "snd_wnd"}, func(s string) bool {
+		return strings.Contains(source, s)
+	})
 }
 
 // atOnce is how near to each other things are that happen at once.

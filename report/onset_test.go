@@ -37,10 +37,28 @@ func TestBegan(t *testing.T) {
 			"2h00m to 1h00m ago  █▂··▁·█  at no even rate; █ is 9 in 10m00s"},
 		{"no rate that could be told", diag.Onset{Oldest: 2 * h, Youngest: h, Buckets: []int{9, 9}, Width: h, PerMinute: math.Inf(1)},
 			"2h00m to 1h00m ago  ██  at no even rate; █ is 9 in 1h00m"},
+		{"two looks", diag.Onset{Oldest: 2*h + 13*m, Youngest: 65 * s, Source: "two looks at the same cookie"},
+			"≥ 2h13m to ≥ 1m05s ago  too few for a rate (two looks at the same cookie)"},
 		{"nothing counted", diag.Onset{Oldest: 2 * h, Youngest: h}, "2h00m to 1h00m ago  too few for a rate"},
 	} {
 		if got := began(&tt.o); got != tt.want {
 			t.Errorf("%s:\n%s, want\n%s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Only the clocks of payload are exact.
+func TestLowerBound(t *testing.T) {
+	for source, want := range map[string]bool{
+		"tcp_info.last_data_recv": false, "tcp_info.last_data_sent (never sent)": false, "": false,
+		"the younger of tcp_info.last_data_sent and last_data_recv":                             false,
+		"the younger of tcp_info.last_data_sent and last_data_recv, which run on after the end": false,
+		"tcp_info.last_ack_recv": true, "two looks at the same cookie": true, "two looks at the same inode": true,
+		"tcp_info.rto and backoff": true, "tcp_info.retransmits, rto and backoff": true,
+		"tcp_info.snd_wnd 0, rto and backoff": true, "tcp_info.snd_wnd 0 and last_data_sent": true,
+	} {
+		if got := lowerBound(source); got != want {
+			t.Errorf("%q: %v, want %v", source, got, want)
 		}
 	}
 }
