@@ -33,7 +33,7 @@ type wireProcess struct {
 	PID       int           `json:"pid"`
 	Name      string        `json:"name"`
 	Exe       string        `json:"exe"`
-	Args      []string      `json:"args"`
+	Args      []string      `json:"args"` // the first ones, and "…" for the rest: see wireArgs
 	Runtime   string        `json:"runtime"`
 	UID       uint32        `json:"uid"`
 	StartedAt string        `json:"started_at"`
@@ -52,6 +52,21 @@ type wireProcess struct {
 	PortsOutPeer  *string           `json:"ports_out_peer"`
 	AcceptQueues  []wireAcceptQueue `json:"accept_queues"`
 	Destinations  []wireDestination `json:"destinations"`
+}
+
+// maxWireArgs is how many bytes of arguments are kept, each with the NUL that ends it.
+const maxWireArgs = 4096
+
+// wireArgs are as many arguments as fit, each in whole, and a last element "…" where there are more: a class path may have megabytes.
+func wireArgs(args []string) []string {
+	list, room := []string{}, maxWireArgs
+	for _, arg := range args {
+		if room -= len(arg) + 1; room < 0 {
+			return append(list, "…")
+		}
+		list = append(list, arg)
+	}
+	return list
 }
 
 type wireFDs struct {
@@ -228,7 +243,7 @@ func idleThreshold(r *diag.Result) time.Duration {
 func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	w := wireProcess{
-		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: append([]string{}, p.Args...), Runtime: p.Runtime, UID: p.UID,
+		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, UID: p.UID,
 		StartedAt: rfc3339(s.At.Add(-p.Uptime)), UptimeMS: p.Uptime.Milliseconds(), Cgroup: p.Cgroup,
 		Netns: p.Netns, RSSBytes: p.RSS,
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},

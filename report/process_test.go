@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/sockleak/sockleak/diag"
@@ -84,6 +85,27 @@ func TestPipePairs(t *testing.T) {
 	} {
 		if got := pipePairs(tt.pairs, tt.estab); got != tt.want {
 			t.Errorf("%d, %d: %q, want %q", tt.pairs, tt.estab, got, tt.want)
+		}
+	}
+}
+
+// Arguments are kept while they fit, each in whole, and what is cut is said to be.
+func TestWireArgs(t *testing.T) {
+	full := strings.Repeat("x", maxWireArgs-1)
+	empty := make([]string, maxWireArgs+1)
+	for _, tt := range []struct {
+		name       string
+		args, want []string
+	}{
+		{"none", nil, []string{}},
+		{"few", []string{"node", "", "a b"}, []string{"node", "", "a b"}},
+		{"just fits", []string{full}, []string{full}},
+		{"does not fit", []string{full + "x"}, []string{"…"}},
+		{"the second does not fit", []string{"java", full, "Main"}, []string{"java", "…"}},
+		{"empty ones", empty, append(slices.Clone(empty[1:]), "…")},
+	} {
+		if got := wireArgs(tt.args); got == nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %d arguments, want %d", tt.name, len(got), len(tt.want))
 		}
 	}
 }
