@@ -43,18 +43,18 @@ func checkFDLimit(p *Pass) {
 	if uint64(open)*100 < limit*fdLimitPercent && !soon {
 		return
 	}
-	percent := uint64(open) * 100 / limit
+	share := fmt.Sprintf("%.1f %%", float64(open)*100/float64(limit))
 	sockets := p.Proc.ByKind[procfd.KindSocket]
 	f := &Finding{
 		Severity: Risk,
 		Sockets:  sockets,
-		Message: fmt.Sprintf("%s has %d of its %d descriptors open (%d %%), %d of them sockets",
-			Subject(p.Proc.Process), open, limit, percent, sockets),
+		Message: fmt.Sprintf("%s has %d of its %d descriptors open (%s), %d of them sockets",
+			Subject(p.Proc.Process), open, limit, share, sockets),
 		Why: "The kernel refuses every further descriptor at the soft limit with EMFILE.",
 		Evidence: []Evidence{
 			{"open descriptors", strconv.Itoa(open), "/proc/PID/fd"},
 			{"soft limit", strconv.FormatUint(limit, 10), "/proc/PID/limits"},
-			{"share", fmt.Sprintf("%d %%", percent), "open descriptors ÷ soft limit"},
+			{"share", share, "open descriptors ÷ soft limit"},
 			{"sockets", strconv.Itoa(sockets), "links socket:[…] in /proc/PID/fd"},
 			{"threshold", fmt.Sprintf("%d %%", fdLimitPercent), "rule"},
 		},
