@@ -20,8 +20,8 @@ var acceptQueue = &Rule{
 		Proof: "Rows in ESTAB or CLOSE-WAIT with inode 0 on an address that the process listens on; such a connection has never sent payload, so tcp_info.last_data_sent is its age, " +
 			"which is at or over the grace. The listener's Recv-Q is the length of its queue, Send-Q its backlog.",
 		Imitates: "A burst fills the queue for a moment: none of it is that old, which is a risk only when the queue is full. Other listeners on the same address (SO_REUSEPORT) " +
-			"have queues of their own: what may wait there is not counted, and of several of one process the fullest is named. With TCP_DEFER_ACCEPT the clock begins with the first data, so a connection is older than it says. " +
-			"A queue with a backlog of 128 holds 129.",
+			"have queues of their own: what may wait there is not counted, and of several of one process the fullest is named. " +
+			"With TCP_DEFER_ACCEPT the clock begins with the first data, so a connection is older than it says. A queue with a backlog of 128 holds 129.",
 		Todo: "Find what keeps the process from accept: a blocked event loop, a limit of workers or connections, EMFILE, or a listener that was forgotten, and is to be closed.",
 		Advice: map[string]string{
 			"": "Keep one thread in accept for as long as the socket listens, also after EMFILE, and close a listener that is not served any more.",

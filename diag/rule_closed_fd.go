@@ -15,10 +15,11 @@ var closedFD = &Rule{
 		Means: "The descriptor is open and its TCP socket is in no table of the kernel: ss, netstat and /proc/net/tcp do not show it. Either it is not connected (connect was never called, or failed), " +
 			"or the connection is dead (reset, timed out, aborted) and the process did not close the descriptor. Only close frees it.",
 		Proof: "The descriptor's inode is in no dump of its namespace; the socket itself, asked through a pidfd, says TCP_INFO state CLOSE; " +
-			"SO_PEERNAME tells the last peer of a dead one. One that was disconnected on purpose (connect to AF_UNSPEC) looks like one that never was connected. It was so in two looks at the same inode.",
+			"SO_PEERNAME tells the last peer of a dead one. It was so in two looks at the same inode.",
 		Imitates: "A socket of another kind (UDP, unix) has another protocol name. A socket of another network namespace is alive there. A socket between socket() and connect() " +
 			"is gone at the second look. A socket that is bound and waits is in the kernel's bind table. A dump under load can pass a living socket over: it is asked and looked up. " +
-			"The clocks of a dead connection run on and tell when payload last moved, not when it died, so no rate is made of them.",
+			"The clocks of a dead connection run on and tell when payload last moved, not when it died, so no rate is made of them. " +
+			"A socket that was disconnected to be used again has lost its counters and looks as if it never was connected: the second look tells those that are used soon.",
 		Todo: "Close the descriptor when connect fails, and when read or write reports an error.",
 		Advice: map[string]string{
 			"":       "Close the descriptor after every failed connect and every error of read or write.",

@@ -20,7 +20,8 @@ var halfClosedPair = &Rule{
 		Proof: "One leg is in CLOSE-WAIT for the grace, or dead in two looks. What was read from it was written to the other leg and the reverse, to the byte (tcp_info.bytes_received less Recv-Q " +
 			"and the FIN, bytes_sent less bytes_retrans), at the same time (last_data_sent and last_data_recv, crosswise), one was accepted and the other made, and the other is in " +
 			"ESTAB and has been idle for the grace. Where a connection that lives fits as well, nothing is said.",
-		Imitates: "Requests that are answered out of a pool of connections have other sizes, and a pool is used again; one that was used once cannot be told from a leg, so a single pair is a risk. Connections of the same size that did not move together are not of one pair. " +
+		Imitates: "Requests that are answered out of a pool of connections have other sizes, and a pool is used again; one that was used once cannot be told from a leg, so a single pair is a risk. " +
+			"Connections of the same size that did not move together are not of one pair. " +
 			"A half-closed stream that still moves is not idle. A proxy that changes what it passes (TLS, HTTP headers) is not recognised.",
 		Todo: "When one leg ends, pass the end on with shutdown(SHUT_WR); when both directions have ended, or one has failed, close both legs, on every path.",
 		Advice: map[string]string{

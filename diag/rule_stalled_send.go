@@ -20,7 +20,8 @@ var stalledSend = &Rule{
 			"probes do not renew. Sent again: tcp_info.retransmits, rto and backoff tell since when at the least, for an acknowledgement restarts them. " +
 			"Between two looks bytes_acked is the same, and the other end, if it is on this host, has read nothing.",
 		Imitates: "A write just now after a long silence finds old clocks, but no backoff. A slow reader opens its window again and again, or reads while it is closed: its end, on this host, " +
-			"is looked at twice. On one look (--settle 0) a reader that takes less than a segment at a time cannot be told apart, so a closed window is a risk. A SYN counts as a byte of Send-Q: SYN-SENT is connect-stuck. A FIN that nothing acknowledges counts as one, too, and is this rule's while the descriptor is open. " +
+			"is looked at twice. On one look (--settle 0) a reader that takes less than a segment at a time cannot be told apart, so a closed window is a risk. " +
+			"A SYN counts as a byte of Send-Q: SYN-SENT is connect-stuck. A FIN that nothing acknowledges counts as one, too, and is this rule's while the descriptor is open. " +
 			"Without TCP_INFO nothing is proved, and on a kernel before 5.4 by two looks alone.",
 		Todo: "Give every write a time-out, and close the connection when it passes; set TCP_USER_TIMEOUT so that the kernel does.",
 		Advice: map[string]string{

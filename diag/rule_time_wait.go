@@ -16,9 +16,10 @@ var timeWait = &Rule{
 	Doc: Doc{
 		Means: "The side that closes first keeps a small record for 60 seconds, so that late segments do not reach a new connection. No process holds it, it takes no descriptor " +
 			"and about 250 bytes, and it goes by itself. Many of them mean many short connections, not a leak.",
-		Proof:    "State TIME-WAIT with inode 0 and the timewait timer in the dump of the namespace, counted on the ports that the process listens on and towards its peers.",
-		Imitates: "A crowd of which nothing is on the ports of the process or towards its peers is of others, and nothing is said. Local ports towards one destination can run out when a client opens many short connections: that is a matter of reuse, not of leaking.",
-		Todo:     "Nothing. If local ports run short, reuse connections.",
+		Proof: "State TIME-WAIT with inode 0 and the timewait timer in the dump of the namespace, counted on the ports that the process listens on and towards its peers.",
+		Imitates: "A crowd of which nothing is on the ports of the process or towards its peers is of others, and nothing is said. " +
+			"Local ports towards one destination can run out when a client opens many short connections: that is a matter of reuse, not of leaking.",
+		Todo: "Nothing. If local ports run short, reuse connections.",
 		Advice: map[string]string{
 			"": "Leave them: they go by themselves after 60 seconds. If local ports run short, reuse connections instead of opening one per request.",
 		},
