@@ -21,9 +21,11 @@ type Section struct {
 	Tone    Tone
 	Mark    string // a word in front of the heading, in the tone's colour
 	Heading string
-	Text    []string
-	Facts   []Fact
-	Table   *Table
+	// Brief: the text goes on behind the heading, and stands close to what is brief before it.
+	Brief bool
+	Text  []string
+	Facts []Fact
+	Table *Table
 }
 
 // Tone is how alarming a section is.

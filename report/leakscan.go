@@ -134,13 +134,17 @@ type alikeKey struct {
 // unless all rows are wanted; JSON and CSV have all of them.
 const inFull = 3
 
+// normalChurn is the rule whose word says what to do of itself. Another word stands beside the finding that it is about.
+const normalChurn = "time-wait"
+
 // findingSection shows a finding before which so many alike were shown.
 func findingSection(f *diag.Finding, before int, o Options) Section {
 	s := Section{
 		Tone: severityTones[f.Severity], Mark: strings.ToUpper(f.Severity.String()), Heading: f.Rule,
 		Text: []string{f.Message + "."}, Table: sampleTable(f, o),
 	}
-	brief := f.Severity == diag.Info || before >= inFull && o.Top > 0
+	s.Brief = f.Severity == diag.Info
+	brief := s.Brief || before >= inFull && o.Top > 0
 	if brief {
 		for i := range s.Table.Columns {
 			s.Table.Columns[i].Data = true
@@ -157,7 +161,7 @@ func findingSection(f *diag.Finding, before int, o Options) Section {
 			s.Facts = append(s.Facts, Fact{"evidence", fmt.Sprintf("%s: %s (%s)", e.Field, e.Value, e.Source)})
 		}
 	}
-	if before == 0 {
+	if before == 0 && (!s.Brief || f.Rule == normalChurn) {
 		s.Facts = append(s.Facts, Fact{"do", f.Advice})
 	}
 	return s

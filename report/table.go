@@ -99,6 +99,7 @@ type printer struct {
 	w     io.Writer
 	o     Options
 	width int
+	near  bool // what was written last is brief, and no blank line need follow
 	err   error
 }
 
@@ -128,8 +129,15 @@ func (p *printer) line(s string) {
 }
 
 func (p *printer) section(s Section, l layout) {
-	p.line("")
-	if s.Mark != "" || s.Heading != "" {
+	if !s.Brief || !p.near {
+		p.line("")
+	}
+	p.near = s.Brief && len(s.Facts) == 0
+	switch {
+	case s.Brief:
+		p.brief(s)
+		s.Text = nil
+	case s.Mark != "" || s.Heading != "":
 		head := p.style(toneStyles[s.Tone], Clean(s.Mark))
 		if s.Mark != "" && s.Heading != "" {
 			head += "  "
@@ -165,6 +173,21 @@ func (p *printer) section(s Section, l layout) {
 			p.line("")
 		}
 		p.table(p.folded(s.Table, l.cols), l.cols)
+	}
+}
+
+// brief writes mark, heading and text as one paragraph.
+func (p *printer) brief(s Section) {
+	mark, heading := Clean(s.Mark), Clean(s.Heading)
+	head := mark + "  " + heading
+	for i, line := range wrap(Clean(head+"  "+strings.Join(s.Text, " ")), max(p.width-2, leastRoom)) {
+		if rest, ok := strings.CutPrefix(line, head); ok && i == 0 {
+			line = p.style(toneStyles[s.Tone], mark) + "  " + p.style(bold, heading) + rest
+		}
+		if i > 0 {
+			line = "  " + line
+		}
+		p.line(line)
 	}
 }
 

@@ -117,3 +117,23 @@ func TestGroupHeads(t *testing.T) {
 		}
 	}
 }
+
+// A word is a line, close to the next one: it has no table, and says what to do only where no other finding does.
+func TestWords(t *testing.T) {
+	r := manySamples(2)
+	p := r.Procs()[0]
+	word := func(rule, message string) *diag.Finding {
+		return &diag.Finding{Rule: rule, Proc: p, Message: message, Advice: "advice of " + rule, Samples: r.Findings[0].Samples}
+	}
+	r.Findings = []*diag.Finding{word("half-closed-pair", "one"), word("half-closed-pair", strings.Repeat("word ", 30)+"end"), word("time-wait", "three")}
+	_, out, _ := strings.Cut(string(write(t, "table", Leakscan(r), Options{Width: 80})), "  TCP          LISTEN 1\n")
+	want := "\nINFO  half-closed-pair  one.\nINFO  half-closed-pair" + "  " + strings.TrimSpace(strings.Repeat("word ", 11)) +
+		"\n  " + strings.TrimSpace(strings.Repeat("word ", 15)) + "\n  " + strings.Repeat("word ", 4) + "end.\n" +
+		"INFO  time-wait  three.\n  do  advice of time-wait\n"
+	if out != want {
+		t.Errorf("%s, want\n%s", out, want)
+	}
+	if color := string(write(t, "table", Leakscan(r), Options{Color: true})); !strings.Contains(color, "\n\x1b[1;36mINFO\x1b[0m  \x1b[1mhalf-closed-pair\x1b[0m  one.\n") {
+		t.Errorf("without its colours: %q", color)
+	}
+}
