@@ -60,7 +60,7 @@ func outputFlags(sorts string, top int) []cli.Flag {
 		&cli.StringFlag{Name: "sort", Usage: "sort by `COLUMN`: " + sorts, DefaultText: "the first"},
 		&cli.BoolFlag{Name: "no-header", Usage: "leave out the names of columns"},
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always, never; auto heeds NO_COLOR"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing but errors"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing on stderr but errors"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what is read, from where"},
 	}
 }
