@@ -20,8 +20,7 @@ func Add(err error, format string, args ...any) error {
 
 // Of is the outermost hint of err, "" when it has none.
 func Of(err error) string {
-	var h *hinted
-	if errors.As(err, &h) {
+	if h, ok := errors.AsType[*hinted](err); ok {
 		return h.hint
 	}
 	return ""
