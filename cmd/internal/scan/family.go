@@ -50,6 +50,10 @@ func (f *family) related(a, b int) bool {
 	return a != 1 && b != 1 && (f.isAncestor(a, b) || f.isAncestor(b, a))
 }
 
+// passesTo reports whether b can have a connection of a's that a holds still: a child has those of its parent, and gives them to
+// its descendants. Those further up have handed over to their child long before.
+func (f *family) passesTo(a, b int) bool { return a != 1 && f.parent[b] == a || f.isAncestor(b, a) }
+
 // siblings reports whether two processes have one parent, other than the first of all.
 func (f *family) siblings(a, b int) bool { return f.parent[a] > 1 && f.parent[a] == f.parent[b] }
 

@@ -34,6 +34,18 @@ func TestFamily(t *testing.T) {
 	}
 }
 
+func TestFamilyPassesTo(t *testing.T) {
+	f := familyOf(map[int]int{1: 0, 10: 1, 11: 10, 12: 11, 20: 1})
+	for _, c := range []struct {
+		a, b int
+		want bool
+	}{{10, 11, true}, {11, 10, true}, {12, 10, true}, {10, 12, false}, {1, 10, false}, {20, 10, false}, {10, 10, false}} {
+		if got := f.passesTo(c.a, c.b); got != c.want {
+			t.Errorf("passesTo(%d, %d) = %t", c.a, c.b, got)
+		}
+	}
+}
+
 func TestFamilySiblings(t *testing.T) {
 	f := familyOf(map[int]int{1: 0, 10: 1, 11: 10, 12: 10, 20: 1})
 	for _, c := range []struct {

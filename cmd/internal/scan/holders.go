@@ -51,7 +51,13 @@ func (l *look) holders() {
 	}
 	l.dropShared()
 	for _, p := range l.judged() {
-		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().related(pid, p.PID) })
+		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().passesTo(pid, p.PID) })
+		if !p.Alone && skipped == 0 && slices.ContainsFunc(p.Held, func(h diag.HeldSocket) bool { return l.mayBeLeft(p, &h) }) {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{
+				What: "other holders of the sockets of " + diag.Subject(p.Process),
+				Why:  "its parent or a descendant may not be read, so it is open whether it holds alone what it was started with: run as root",
+			})
+		}
 	}
 }
 
