@@ -151,7 +151,7 @@ var (
 func optionsOf(items []*HeldSocket, timeouts ...timeout) []Evidence {
 	asked := 0
 	set := make([]int, len(timeouts))
-	var least, most Span
+	var idle spanRange
 	for _, h := range items {
 		o := h.Options
 		if o == nil {
@@ -166,13 +166,7 @@ func optionsOf(items []*HeldSocket, timeouts ...timeout) []Evidence {
 		if !o.KeepAlive {
 			continue
 		}
-		idle := Span{D: o.KeepIdle, Exact: true, Source: sourceOptions}
-		if !least.Known() || idle.D < least.D {
-			least = idle
-		}
-		if idle.D > most.D || !most.Known() {
-			most = idle
-		}
+		idle.add(Span{D: o.KeepIdle, Exact: true, Source: sourceOptions})
 	}
 	if asked == 0 {
 		return nil
@@ -182,8 +176,8 @@ func optionsOf(items []*HeldSocket, timeouts ...timeout) []Evidence {
 		parts = append(parts, t.name+" on "+strconv.Itoa(set[i]))
 	}
 	list := []Evidence{{"time-outs", strings.Join(parts, ", ") + " of " + strconv.Itoa(asked), sourceOptions}}
-	if least.Known() {
-		list = append(list, Evidence{"keepalive time", rangeOf(least, most), sourceOptions + ": TCP_KEEPIDLE"})
+	if idle.least.Known() {
+		list = append(list, Evidence{"keepalive time", idle.String(), sourceOptions + ": TCP_KEEPIDLE"})
 	}
 	return list
 }

@@ -96,18 +96,13 @@ func pairFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding
 		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "To the kernel the two legs are two connections: the end of one says nothing to the other, which lives until the process closes it.",
 	}
-	var least, most Span
+	var idle spanRange
 	ages := make([]time.Duration, 0, len(g.items))
 	for _, h := range g.items {
 		s := sampleOf(h, p.Uptime)
 		f.Samples = append(f.Samples, s)
 		ages = append(ages, s.Idle.D)
-		if !least.Known() || s.Idle.D < least.D {
-			least = s.Idle
-		}
-		if s.Idle.D > most.D || !most.Known() {
-			most = s.Idle
-		}
+		idle.add(s.Idle)
 	}
 	f.Onset = p.onset(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
 	open, ended := "upstream", "client"
@@ -119,11 +114,11 @@ func pairFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding
 		holds, so = "may hold", "; there is one such pair, so it may be a connection that is kept for more and was used once"
 	}
 	f.Message = fmt.Sprintf("%s %s %s %s whose %s leg is gone, idle for %s%s",
-		Subject(p.Proc.Process), holds, count(len(g.items), open+" leg", open+" legs"), g.towards(), ended, rangeOf(least, most), so)
+		Subject(p.Proc.Process), holds, count(len(g.items), open+" leg", open+" legs"), g.towards(), ended, idle.String(), so)
 	f.Evidence = []Evidence{
 		{"legs left open", strconv.Itoa(len(g.items)), "sock_diag: ESTAB, joined to /proc/PID/fd by inode"},
 		{"paired by", "bytes both ways, and clocks", "tcp_info.bytes_received, bytes_sent, last_data_recv and last_data_sent of both legs, crosswise"},
-		{"idle", rangeOf(least, most), "the younger of tcp_info.last_data_sent and last_data_recv"},
+		{"idle", idle.String(), "the younger of tcp_info.last_data_sent and last_data_recv"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)

@@ -97,7 +97,8 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
 		Why: "SO_KEEPALIVE is off and nothing is on its way, so no timer runs: the kernel will never find out whether the peer is still there.",
 	}
-	var least, most, oldest Span
+	var idle spanRange
+	var oldest Span
 	ages := make([]time.Duration, 0, len(g.items))
 	asked := 0
 	for _, h := range g.items {
@@ -107,23 +108,16 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		s := sampleOf(h, p.Uptime)
 		f.Samples = append(f.Samples, s)
 		ages = append(ages, s.Idle.D)
-		if !least.Known() || s.Idle.D < least.D {
-			least = s.Idle
-		}
-		if s.Idle.D > most.D || !most.Known() {
-			most = s.Idle
-		}
-		if s.Age.D > oldest.D || !oldest.Known() {
-			oldest = s.Age
-		}
+		idle.add(s.Idle)
+		oldest = longer(oldest, s.Age)
 	}
 	f.Message = fmt.Sprintf("%s holds %s %s without keepalive, idle for %s, the oldest open for %s",
 		Subject(p.Proc.Process), count(len(g.items), "ESTAB socket", "ESTAB sockets"), g.towards(),
-		rangeOf(least, most), oldest)
+		idle.String(), oldest)
 	f.Evidence = []Evidence{
 		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
 		{"keepalive", KeepaliveOff.String(), keepaliveSource(asked, len(g.items))},
-		{"idle", rangeOf(least, most), sourceIdle},
+		{"idle", idle.String(), sourceIdle},
 		{"age", oldest.String(), oldest.Source},
 		{"threshold", FormatDuration(threshold), source},
 	}
@@ -147,12 +141,4 @@ func keepaliveSource(asked, all int) string {
 		return "SO_KEEPALIVE of the socket itself, through a pidfd"
 	}
 	return fmt.Sprintf("inet_diag shows no timer; for %d, SO_KEEPALIVE through a pidfd", asked)
-}
-
-// rangeOf writes the two ends of a range of spans, or the one that both are.
-func rangeOf(least, most Span) string {
-	if least.String() == most.String() {
-		return least.String()
-	}
-	return least.String() + " to " + most.String()
 }

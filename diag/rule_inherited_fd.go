@@ -200,29 +200,24 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], doubt st
 	if parentOf(p, holder) != holder.Exe || holder.Exe == "" {
 		f.Advice = p.Rule.Doc.Advice[""] // what has to be mended is the parent, of which no more is known
 	}
-	var least, most Span
+	var idle spanRange
 	ages := make([]time.Duration, 0, len(g.items))
 	for _, h := range g.items {
 		s := sampleOf(h, p.Uptime)
 		s.PID = holder.PID
 		f.Samples = append(f.Samples, s)
 		ages = append(ages, s.Idle.D)
-		if !least.Known() || s.Idle.D < least.D {
-			least = s.Idle
-		}
-		if s.Idle.D > most.D || !most.Known() {
-			most = s.Idle
-		}
+		idle.add(s.Idle)
 	}
 	f.Onset = p.onset(ages, p.Thresholds.Grace, "the younger of tcp_info.last_data_sent and last_data_recv")
 	connections := count(len(g.items), "connection", "connections")
 	since := FormatDuration(holder.Uptime)
 	if holder == p.Proc {
 		f.Message = fmt.Sprintf("%s alone holds %s %s that it was started with, %s ago, and has not used since; idle for %s",
-			Subject(holder.Process), connections, g.towards(), since, rangeOf(least, most))
+			Subject(holder.Process), connections, g.towards(), since, idle.String())
 	} else {
 		f.Message = fmt.Sprintf("%s has left %s %s to its descendant %s, which alone holds %[6]s, was started %[5]s ago and has not used %[6]s; idle for %[7]s",
-			Subject(p.Proc.Process), connections, g.towards(), Subject(holder.Process), since, plural(len(g.items), "it", "them"), rangeOf(least, most))
+			Subject(p.Proc.Process), connections, g.towards(), Subject(holder.Process), since, plural(len(g.items), "it", "them"), idle.String())
 		f.Advice = p.Advice() // here the parent is known
 	}
 	if doubt != "" {
@@ -233,7 +228,7 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], doubt st
 		{"connections", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
 		{"holder", Subject(holder.Process), "/proc/PID/fd of every process that could be seen"},
 		{"holder running for", since, "/proc/PID/stat: starttime"},
-		{"idle", rangeOf(least, most), "the younger of tcp_info.last_data_sent and last_data_recv"},
+		{"idle", idle.String(), "the younger of tcp_info.last_data_sent and last_data_recv"},
 		{"close-on-exec", closeOnExecOf(g.items), "flags in /proc/PID/fdinfo"},
 		{"waits for them", "nothing", "the epoll sets in /proc/PID/fdinfo and the system calls in /proc/PID/task/TID/syscall"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},

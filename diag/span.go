@@ -29,6 +29,24 @@ func longer(a, b Span) Span {
 	return a
 }
 
+// spanRange is the shortest and the longest of some spans.
+type spanRange struct{ least, most Span }
+
+func (r *spanRange) add(s Span) {
+	if !r.least.Known() || s.D < r.least.D {
+		r.least = s
+	}
+	r.most = longer(r.most, s)
+}
+
+// String writes both ends, or the one that they are.
+func (r spanRange) String() string {
+	if r.least.String() == r.most.String() {
+		return r.least.String()
+	}
+	return r.least.String() + " to " + r.most.String()
+}
+
 // String is "12h01m" for an exact span, "≥ 12h01m" for a lower bound, "-" for none.
 func (s Span) String() string {
 	switch {
