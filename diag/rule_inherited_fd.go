@@ -27,7 +27,7 @@ var inheritedFD = &Rule{
 			"a single such connection is a risk, unless another program has it on a descriptor over 3. " +
 			"A daemon that opened its connections and then forked into the background is their maker: what is close-on-exec has come through no exec, and is none where the parent runs " +
 			"another program; the rest of an orphan is a risk, unless others listen on its port. " +
-			"Where a process could not be asked for its descriptors, or a thread may wait in poll, select or io_uring, nothing is said.",
+			"Where a process could not be asked for its descriptors, or it is not told what a thread waits for (io_uring), nothing is said.",
 		Todo: "Mend the program that starts the process: open sockets close-on-exec, and close in a forked child what it does not serve. To free what is held now, end the child.",
 		Advice: map[string]string{
 			"": "Open sockets with SOCK_CLOEXEC (socket, accept4) in the program that starts the process, and close in a forked child what it does not serve.",

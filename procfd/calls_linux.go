@@ -24,9 +24,18 @@ var callFDs = map[uint64][]int{
 // continue have interrupted goes on as restart_syscall.
 func blindCall(number uint64) bool {
 	switch number {
-	case unix.SYS_PPOLL, unix.SYS_PSELECT6, unix.SYS_IO_URING_ENTER, unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS,
-		unix.SYS_RESTART_SYSCALL:
+	case unix.SYS_IO_URING_ENTER, unix.SYS_IO_GETEVENTS, unix.SYS_IO_PGETEVENTS, unix.SYS_RESTART_SYSCALL:
 		return true
 	}
-	return slices.Contains(oldPolls[:], number) || number >= 1<<30 // x32's
+	return number >= 1<<30 // x32's
+}
+
+// isPoll: the first argument is an array of struct pollfd, the second its length.
+func isPoll(number uint64) bool {
+	return number == unix.SYS_PPOLL || slices.Contains(oldPolls[:], number)
+}
+
+// isSelect: the first argument is how many descriptors the sets have, which are the three behind it.
+func isSelect(number uint64) bool {
+	return number == unix.SYS_PSELECT6 || slices.Contains(oldSelects[:], number)
 }

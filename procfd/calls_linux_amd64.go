@@ -2,5 +2,8 @@ package procfd
 
 import "golang.org/x/sys/unix"
 
-// oldPolls are calls that younger architectures do not have.
-var oldPolls = [...]uint64{unix.SYS_POLL, unix.SYS_SELECT}
+// These are calls that younger architectures do not have.
+var (
+	oldPolls   = [...]uint64{unix.SYS_POLL}
+	oldSelects = [...]uint64{unix.SYS_SELECT}
+)

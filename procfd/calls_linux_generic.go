@@ -2,4 +2,4 @@
 
 package procfd
 
-var oldPolls [0]uint64
+var oldPolls, oldSelects [0]uint64

@@ -168,20 +168,30 @@ func (f *FS) sleeper(p *Process, w *Waits, tid int, line []byte) {
 	if err != nil {
 		return
 	}
-	if blindCall(number) {
+	switch {
+	case blindCall(number):
 		w.blind(errors.New("a thread waits in a call that does not show for what"))
-		return
+	case isPoll(number) || isSelect(number):
+		fds, err := f.polled(p, tid, number, line)
+		if err != nil {
+			w.blind(err)
+		}
+		for _, fd := range fds {
+			f.asleepOn(p, w, tid, fd)
+		}
 	}
 	for _, arg := range callFDs[number] {
-		fd, ok := argument(fields, arg)
-		if !ok {
-			continue
+		if fd, ok := argument(fields, arg); ok {
+			f.asleepOn(p, w, tid, fd)
 		}
-		// The thread's own view of its table, whichever that is.
-		target, err := os.Readlink(f.Path(p.PID, "task", strconv.Itoa(tid), "fd", strconv.Itoa(fd)))
-		if inode, ok := socketInode([]byte(target)); err == nil && ok {
-			w.tell(inode, 0)
-		}
+	}
+}
+
+// asleepOn tells of a descriptor, in the thread's own view of its table, whichever that is.
+func (f *FS) asleepOn(p *Process, w *Waits, tid, fd int) {
+	target, err := os.Readlink(f.Path(p.PID, "task", strconv.Itoa(tid), "fd", strconv.Itoa(fd)))
+	if inode, ok := socketInode([]byte(target)); err == nil && ok {
+		w.tell(inode, 0)
 	}
 }
 

@@ -120,10 +120,10 @@ func TestKernelWaitsAsleep(t *testing.T) {
 				return nil
 			})
 			c.waits().want(t, alone, Abandoned)
-			// Of a thread in poll nothing is told, so it may wait for any.
+			// A thread in poll has in its memory what it waits for.
 			c.do("sleep in poll", alone.FD)
 			eventually(t, func() error {
-				if got := c.waits().Watched(alone); got != WatchUnknown {
+				if got := c.waits().Watched(alone); got != Watched {
 					return fmt.Errorf("%v while a thread sleeps in poll", got)
 				}
 				return nil
