@@ -45,12 +45,18 @@ var closeWait = &Rule{
 }
 
 func checkCloseWait(p *Pass) {
+	checkHalfClosed(p, closeWaitFinding, closeWaitProved, func(_ *Pass, h *HeldSocket) bool { return h.State == netlinkss.CloseWait })
+}
+
+// checkHalfClosed judges the sockets of a state whose only clock answers to keepalive probes may restart: what is proved leaks, what
+// these may hide is a risk.
+func checkHalfClosed(p *Pass, finding func(*Pass, *peerGroup[*HeldSocket], Severity) *Finding, proves, concerns func(*Pass, *HeldSocket) bool) {
 	var proved, masked []*HeldSocket
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
 		switch {
-		case h.State != netlinkss.CloseWait:
-		case closeWaitProved(p, h):
+		case !concerns(p, h) || p.Claimed(h):
+		case proves(p, h):
 			proved = append(proved, h)
 		case maskedRisk(p, h):
 			masked = append(masked, h)
@@ -58,10 +64,10 @@ func checkCloseWait(p *Pass) {
 	}
 	p.claim(proved)
 	for _, g := range groupByPeer(proved, keyOf) {
-		p.Report(closeWaitFinding(p, g, Leak))
+		p.Report(finding(p, g, Leak))
 	}
 	for _, g := range groupByPeer(masked, keyOf) {
-		p.Report(closeWaitFinding(p, g, Risk))
+		p.Report(finding(p, g, Risk))
 	}
 }
 

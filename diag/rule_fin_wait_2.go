@@ -42,26 +42,7 @@ var finWait2 = &Rule{
 	}),
 }
 
-func checkFinWait2(p *Pass) {
-	var proved, masked []*HeldSocket
-	for i := range p.Proc.Held {
-		h := &p.Proc.Held[i]
-		switch {
-		case !waitsForFIN(p, h) || p.Claimed(h):
-		case finWait2Proved(p, h):
-			proved = append(proved, h)
-		case maskedRisk(p, h):
-			masked = append(masked, h)
-		}
-	}
-	p.claim(proved)
-	for _, g := range groupByPeer(proved, keyOf) {
-		p.Report(finWait2Finding(p, g, Leak))
-	}
-	for _, g := range groupByPeer(masked, keyOf) {
-		p.Report(finWait2Finding(p, g, Risk))
-	}
-}
+func checkFinWait2(p *Pass) { checkHalfClosed(p, finWait2Finding, finWait2Proved, waitsForFIN) }
 
 // waitsForFIN: all that is missing is the peer's end. A long answer that the process is still reading is not all.
 func waitsForFIN(p *Pass, h *HeldSocket) bool {
