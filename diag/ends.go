@@ -44,16 +44,19 @@ func endsOf(items []*HeldSocket) []Evidence {
 	return []Evidence{{"other end", value, source}}
 }
 
-// endHolder is one process that has other ends, or nobody.
+// endHolder is one process that has other ends, or nobody, or somebody who was not found.
 type endHolder struct {
 	first   Holder
 	nobody  bool
+	unseen  bool
 	sockets int
 }
 
 // String is name[pid] fd N for one, "name[pid] (12 sockets)" for more.
 func (e endHolder) String() string {
 	switch {
+	case e.unseen:
+		return "a process that was not found (" + count(e.sockets, "socket", "sockets") + ")"
 	case e.nobody:
 		return "nobody (" + count(e.sockets, "socket", "sockets") + ")"
 	case e.sockets == 1:
@@ -64,13 +67,16 @@ func (e endHolder) String() string {
 
 // endHolders counts the other ends by process, those with the most first.
 func endHolders(items []*HeldSocket) []endHolder {
-	byPID := map[int]*endHolder{} // 0: nobody
+	byPID := map[int]*endHolder{} // 0: nobody, -1: not found
 	counted := map[int]bool{}
 	for _, h := range items {
 		if h.End == nil {
 			continue
 		}
-		if len(h.End.Holders) == 0 {
+		switch {
+		case h.End.unseen():
+			addEnd(byPID, Holder{PID: -1})
+		case len(h.End.Holders) == 0:
 			addEnd(byPID, Holder{})
 		}
 		clear(counted)
@@ -94,7 +100,7 @@ func endHolders(items []*HeldSocket) []endHolder {
 func addEnd(byPID map[int]*endHolder, h Holder) {
 	e := byPID[h.PID]
 	if e == nil {
-		e = &endHolder{first: h, nobody: h.PID == 0}
+		e = &endHolder{first: h, nobody: h.PID == 0, unseen: h.PID < 0}
 		byPID[h.PID] = e
 	}
 	e.sockets++

@@ -80,7 +80,8 @@ type Sample struct {
 type EndSample struct {
 	State        string
 	RecvQ, SendQ uint32
-	Holders      []Holder // empty: nobody
+	Holders      []Holder
+	Unseen       bool // somebody holds it, and was not found: Holders is empty
 }
 
 // SocketFD is the descriptor, as procfd asks after it.
@@ -100,7 +101,7 @@ func sampleOf(h *HeldSocket, uptime time.Duration) Sample {
 		s.FDs = h.FDs
 	}
 	if h.End != nil {
-		s.End = &EndSample{State: h.End.State.String(), RecvQ: h.End.RecvQ, SendQ: h.End.SendQ, Holders: h.End.Holders}
+		s.End = &EndSample{State: h.End.State.String(), RecvQ: h.End.RecvQ, SendQ: h.End.SendQ, Holders: h.End.Holders, Unseen: h.End.unseen()}
 	}
 	return s
 }

@@ -44,11 +44,11 @@ func (p *fixtureParser) beside(words []string) func(*HeldSocket) {
 	}
 }
 
-// end reads HOLDER[,unread=N][,read=N][,state=STATE], the holder as name[pid]:fd or nobody.
+// end reads HOLDER[,unread=N][,read=N][,state=STATE], the holder as name[pid]:fd or nobody; unseen for one who was not found.
 func (p *fixtureParser) end(value string) func(*HeldSocket) {
 	parts := strings.Split(value, ",")
 	var holders []Holder
-	if parts[0] != "nobody" {
+	if parts[0] != "nobody" && parts[0] != "unseen" {
 		name, rest, _ := strings.Cut(parts[0], "[")
 		pid, fd, ok := strings.Cut(rest, "]:")
 		if !ok {
@@ -57,6 +57,9 @@ func (p *fixtureParser) end(value string) func(*HeldSocket) {
 		holders = []Holder{{Name: name, PID: p.number(pid), FD: p.number(fd)}}
 	}
 	end := netlinkss.Socket{State: netlinkss.Estab}
+	if parts[0] == "unseen" {
+		end.Inode = 1
+	}
 	info := withTraffic(netlinkss.TCPInfo{}, false)
 	for _, part := range parts[1:] {
 		switch key, n, _ := strings.Cut(part, "="); key {

@@ -138,6 +138,9 @@ type End struct {
 	Holders []Holder
 }
 
+// unseen: it has an inode, so somebody holds it, who was not found: he may not be read, or was not looked for.
+func (e *End) unseen() bool { return len(e.Holders) == 0 && e.Inode != 0 }
+
 // Options are settings of a socket that bear on leaks.
 type Options struct {
 	KeepAlive                   bool

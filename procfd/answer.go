@@ -43,6 +43,9 @@ type Answer struct {
 	UserTimeout       time.Duration
 }
 
+// MaxTickets is how many bytes a server sends behind the handshake of TLS at the most: some records, each of a ticket.
+const MaxTickets = 2048
+
 // IsTCP reports whether the socket is one of TCP or MPTCP.
 func (a *Answer) IsTCP() bool {
 	return (a.Domain == domainInet || a.Domain == domainInet6) && (a.Protocol == protocolTCP || a.Protocol == protocolMPTCP)

@@ -80,11 +80,8 @@ func (a *Asker) Netns(s SocketFD) (*os.File, error) {
 	return os.NewFile(ns, "netns"), nil // closed on exec by itself
 }
 
-// Bounds of what a server sends behind the handshake of TLS: some records, each of a ticket.
-const (
-	maxTickets = 2048 // bytes in all
-	maxTicket  = 1024
-)
+// maxTicket bounds one record of those.
+const maxTicket = 1024
 
 // Tickets reports whether all that is unread on a socket are whole records of TLS, few and small, as the session tickets are that a
 // server sends behind its handshake. It looks at them where they are (MSG_PEEK), and not where the owner has set SO_PEEK_OFF, which a
@@ -98,12 +95,12 @@ func (a *Asker) Tickets(s SocketFD) (bool, error) {
 	if off, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PEEK_OFF); err == nil && off >= 0 {
 		return false, nil
 	}
-	var buf [maxTickets + 1]byte
+	var buf [MaxTickets + 1]byte
 	n, _, err := unix.Recvfrom(fd, buf[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	if err != nil {
 		return false, fmt.Errorf("recvfrom: %w", err)
 	}
-	return n <= maxTickets && areTickets(buf[:n]), nil
+	return n <= MaxTickets && areTickets(buf[:n]), nil
 }
 
 // areTickets reads the headers of TLS records: type, version (two bytes), length (two). Tickets are encrypted, so they say that they

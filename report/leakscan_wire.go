@@ -175,6 +175,8 @@ type wireEnd struct {
 	RecvQ   uint32       `json:"recv_q"`
 	SendQ   uint32       `json:"send_q"`
 	Holders []wireHolder `json:"holders"`
+	// Unseen: somebody holds it who was not found; holders is empty then, as where nobody does.
+	Unseen bool `json:"holders_unseen"`
 }
 
 // wireOptions is null where the socket was not asked. A time-out of 0 is none, and null is a linger that is off.
@@ -315,7 +317,7 @@ func wireSampleOf(f *diag.Finding, s diag.Sample) wireSample {
 		PID: holderPID(f, s), Task: s.Task, Others: wireHolders(s.Others), Watch: s.Watch.String(), Options: wireOptionsOf(s.Options),
 	}
 	if s.End != nil {
-		w.End = &wireEnd{State: s.End.State, RecvQ: s.End.RecvQ, SendQ: s.End.SendQ, Holders: wireHolders(s.End.Holders)}
+		w.End = &wireEnd{State: s.End.State, RecvQ: s.End.RecvQ, SendQ: s.End.SendQ, Holders: wireHolders(s.End.Holders), Unseen: s.End.Unseen}
 	}
 	if !s.FirstLooked.IsZero() {
 		at := rfc3339(s.FirstLooked)

@@ -177,19 +177,25 @@ func listed(holders []diag.Holder) string {
 	return strings.Join(names, "; ")
 }
 
-// nobody is who holds an end that no process has.
-const nobody = "nobody"
+// Who holds an end when no holder is known: no process has it, or one that was not found.
+const (
+	nobody = "nobody"
+	unseen = "not found"
+)
 
 // endCells are the other end: for people in words, for programs its holders, state and queues.
 func endCells(e *diag.EndSample) []Cell {
 	if e == nil {
 		return unknown(4)
 	}
-	sep := " "
+	sep, none := " ", nobody
 	if len(e.Holders) == 0 {
 		sep = ", "
 	}
-	s := briefly(e.Holders, nobody) + sep + e.State
+	if e.Unseen {
+		none = unseen
+	}
+	s := briefly(e.Holders, none) + sep + e.State
 	if e.RecvQ > 0 {
 		s += fmt.Sprintf(", Recv-Q %d", e.RecvQ)
 	}

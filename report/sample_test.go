@@ -24,6 +24,7 @@ func TestSampleColumns(t *testing.T) {
 		{"Also held by", false, func(s *diag.Sample) { s.Others = []diag.Holder{{PID: 7, FD: 9, Name: "w"}} }, "w[7] fd 9"},
 		{"Also held by", false, func(s *diag.Sample) { s.Others = make([]diag.Holder, 3) }, "[0] fd 0 (+2)"},
 		{"Other end", false, func(s *diag.Sample) { s.End = &diag.EndSample{State: "FIN-WAIT-2"} }, "nobody, FIN-WAIT-2"},
+		{"Other end", false, func(s *diag.Sample) { s.End = &diag.EndSample{State: "ESTAB", Unseen: true} }, "not found, ESTAB"},
 		{"Other end", false, func(s *diag.Sample) {
 			s.End = &diag.EndSample{State: "FIN-WAIT-1", RecvQ: 3, SendQ: 4, Holders: []diag.Holder{{PID: 77, FD: 5, Name: "client"}}}
 		}, "client[77] fd 5 FIN-WAIT-1, Recv-Q 3, Send-Q 4"},

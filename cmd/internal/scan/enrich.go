@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 
 	"github.com/sockleak/sockleak/diag"
@@ -36,6 +35,16 @@ func selfPID(fs *procfd.FS) int {
 	}
 	pid, _ := strconv.Atoi(link)
 	return pid
+}
+
+// anyHeld reports whether f holds of a socket of the process.
+func anyHeld(p *diag.Proc, f func(*diag.HeldSocket) bool) bool {
+	for i := range p.Held {
+		if f(&p.Held[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 func isConnection(h *diag.HeldSocket) bool {
@@ -108,12 +117,13 @@ func (l *look) end(ctx context.Context, h *diag.HeldSocket) {
 }
 
 // wantedEnds are the other ends whose holders are still to be found, by inode; those of the look's own processes are filled in.
-func (l *look) wantedEnds() map[uint64]*diag.End {
-	ends := map[uint64]*diag.End{}
+// A connection that several processes hold has an end for each of them.
+func (l *look) wantedEnds() map[uint64][]*diag.End {
+	ends := map[uint64][]*diag.End{}
 	for _, p := range l.space.Procs {
 		for i := range p.Held {
 			if end := p.Held[i].End; end != nil && end.Inode != 0 {
-				ends[uint64(end.Inode)] = end
+				ends[uint64(end.Inode)] = append(ends[uint64(end.Inode)], end)
 			}
 		}
 	}
@@ -123,13 +133,13 @@ func (l *look) wantedEnds() map[uint64]*diag.End {
 	for _, p := range l.judged() {
 		for i := range p.Held {
 			h := &p.Held[i]
-			if end := ends[uint64(h.Inode)]; end != nil {
+			for _, end := range ends[uint64(h.Inode)] {
 				end.Holders = append(end.Holders, diag.Holder{PID: p.PID, FD: h.FD(), Task: h.Task, Name: p.Name})
 			}
 		}
 	}
-	for inode, end := range ends {
-		if len(end.Holders) > 0 {
+	for inode, list := range ends {
+		if len(list[0].Holders) > 0 {
 			delete(ends, inode)
 		}
 	}
@@ -142,7 +152,7 @@ func (l *look) tickets() {
 		var asker *procfd.Asker
 		for i := range p.Held {
 			h := &p.Held[i]
-			if h.State != netlinkss.Estab || h.RecvQ == 0 || h.RecvQ > 2048 || !diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace) {
+			if h.State != netlinkss.Estab || h.RecvQ == 0 || h.RecvQ > procfd.MaxTickets || !diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace) {
 				continue
 			}
 			if asker == nil {
@@ -162,7 +172,7 @@ func (l *look) tickets() {
 // waits asks what the processes wait for, where some socket of theirs may have been abandoned.
 func (l *look) waits() {
 	for _, p := range l.judged() {
-		if !slices.ContainsFunc(p.Held, l.mayBeAbandoned) {
+		if !anyHeld(p, l.mayBeAbandoned) {
 			continue
 		}
 		waits, err := l.Source.FS.Waits(p.Process)
@@ -170,17 +180,28 @@ func (l *look) waits() {
 			continue // then it is not known
 		}
 		p.EventLoop = waits.Sets > 0
+		open := 0 // of those that it may have inherited, where nothing tells whether it knows of them
 		for i := range p.Held {
-			if h := &p.Held[i]; isConnection(h) {
-				h.Watch = waits.Watched(h.SocketFD())
+			h := &p.Held[i]
+			if !isConnection(h) {
+				continue
 			}
+			h.Watch = waits.Watched(h.SocketFD())
+			if h.Watch == procfd.WatchUnknown && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime) {
+				open++
+			}
+		}
+		if open > 0 && waits.Blind != nil {
+			l.space.Gaps = append(l.space.Gaps, diag.Gap{
+				What: "what waits for inherited sockets of " + diag.Subject(p.Process), Count: open, Why: reason(waits.Blind),
+			})
 		}
 	}
 }
 
 // mayBeAbandoned: nothing has come or gone for the grace.
-func (l *look) mayBeAbandoned(h diag.HeldSocket) bool {
-	return isConnection(&h) && diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace)
+func (l *look) mayBeAbandoned(h *diag.HeldSocket) bool {
+	return isConnection(h) && diag.Idle(h.Socket, l.host.Uptime).AtLeast(l.Thresholds.Grace)
 }
 
 // options asks the connections themselves, if that is wanted.
@@ -188,7 +209,7 @@ func (l *look) options() {
 	if !l.Deep {
 		return
 	}
-	for _, p := range l.judged() {
+	for _, p := range l.space.Procs {
 		asker, err := l.Source.FS.Ask(p.Process)
 		if err != nil {
 			l.join.Unread(p, "options of sockets", 0, reason(err))

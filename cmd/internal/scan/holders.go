@@ -11,7 +11,7 @@ import (
 // sharers are the sockets of a look whose other descriptors are searched for, and the other ends whose holders are.
 type sharers struct {
 	shared map[uint64][]*diag.HeldSocket // by inode
-	ends   map[uint64]*diag.End
+	ends   map[uint64][]*diag.End
 	names  map[int]string
 }
 
@@ -52,7 +52,7 @@ func (l *look) holders() {
 	l.dropShared()
 	for _, p := range l.judged() {
 		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().passesTo(pid, p.PID) })
-		if !p.Alone && skipped == 0 && slices.ContainsFunc(p.Held, func(h diag.HeldSocket) bool { return l.mayBeLeft(p, &h) }) {
+		if !p.Alone && skipped == 0 && anyHeld(p, func(h *diag.HeldSocket) bool { return l.mayBeLeft(p, h) }) {
 			l.space.Gaps = append(l.space.Gaps, diag.Gap{
 				What: "other holders of the sockets of " + diag.Subject(p.Process),
 				Why:  "its parent or a descendant may not be read, so it is open whether it holds alone what it was started with: run as root",
@@ -118,7 +118,7 @@ func (l *look) search(s *sharers, pids []int) (denied []int) {
 		for _, h := range s.shared[f.Inode] {
 			h.Others = append(h.Others, holder)
 		}
-		if end := s.ends[f.Inode]; end != nil {
+		for _, end := range s.ends[f.Inode] {
 			end.Holders = append(end.Holders, holder)
 		}
 	}
