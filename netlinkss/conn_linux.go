@@ -97,7 +97,7 @@ func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 		d := dump{c: c, ctx: ctx, yield: yield}
 		c.seq++
 		err := d.each(r.steps(c.seq))
-		if refused(err) && d.rows == 0 && len(r.Ports) > 0 {
+		if refused(err) && d.rows == 0 && r.Part.side == 0 && len(r.Ports) > 0 {
 			r.Ports = nil // a kernel that cannot compare ports lists all
 			err = d.each(r.steps(c.seq))
 		}
@@ -111,6 +111,36 @@ func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 			yield(nil, opError("dump sockets", err))
 		}
 	}
+}
+
+// sample is how many sockets [Conn.Split] looks at. The cut is then within some hundredths of the middle.
+const sample = 1024
+
+// Split cuts a request in two that list about as many sockets each and together each one once, so that two connections can work
+// side by side. Both walk the whole table, so it pays where many sockets are listed and a core is idle. It looks at the first
+// thousand sockets, which the kernel's tables have mixed. ok is false when these do not allow for it: they are too few, or cannot
+// be told apart by their ports. After that, the connection is of no use for another dump.
+func (c *Conn) Split(ctx context.Context, r Request) (low, high Request, ok bool, err error) {
+	asked := r
+	asked.States, asked.Attrs = r.states()&^Listen.Mask(), 0 // the table of listeners comes first, and is not mixed with the others
+	_, asked.Part, _ = halves(1, 1)                          // nearly all, in the words of what is to come: who refuses them refuses now
+	ports := make([][2]uint16, 0, sample)
+	for s, err := range c.Dump(ctx, asked) {
+		if refused(err) {
+			return r, r, false, nil
+		}
+		if err != nil {
+			return r, r, false, err
+		}
+		if ports = append(ports, [2]uint16{s.Local.Port(), s.Peer.Port()}); len(ports) == sample {
+			break
+		}
+	}
+	low, high = r, r
+	if len(ports) == sample {
+		low.Part, high.Part, ok = middle(ports)
+	}
+	return low, high, ok, nil
 }
 
 // refused tells that the kernel does not know the request, rather than that it failed.

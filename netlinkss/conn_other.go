@@ -28,6 +28,11 @@ func (*Conn) Dump(context.Context, Request) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) { yield(nil, ErrNotSupported) }
 }
 
+// Split returns [ErrNotSupported].
+func (*Conn) Split(_ context.Context, r Request) (low, high Request, ok bool, err error) {
+	return r, r, false, ErrNotSupported
+}
+
 // Lookup returns [ErrNotSupported].
 func (*Conn) Lookup(context.Context, Request, Family, netip.AddrPort, netip.AddrPort, uint32, uint64) (*Socket, error) {
 	return nil, ErrNotSupported

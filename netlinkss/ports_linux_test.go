@@ -40,6 +40,14 @@ func runBytecode(t *testing.T, b []byte, sport, dport uint16) bool {
 			if port != native.Uint16(b[6:]) {
 				next = no
 			}
+		case 2, 3, 4, 5: // S_GE, S_LE, D_GE, D_LE
+			port, than := sport, native.Uint16(b[6:])
+			if code > 3 {
+				port = dport
+			}
+			if code%2 == 0 && port < than || code%2 == 1 && port > than {
+				next = no
+			}
 		default:
 			t.Fatalf("operation %d", code)
 		}
@@ -59,7 +67,7 @@ func auditBytecode(b []byte) error {
 	}
 	for left := len(b); left > 0; {
 		op := b[len(b)-left:]
-		least := map[byte]int{1: 4, 11: 8, 12: 8}[op[0]]
+		least := map[byte]int{1: 4, 2: 8, 3: 8, 4: 8, 5: 8, 11: 8, 12: 8}[op[0]]
 		yes, no := int(op[1]), int(native.Uint16(op[2:]))
 		switch {
 		case least == 0 || left < least:

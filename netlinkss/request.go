@@ -34,6 +34,8 @@ type Request struct {
 	// Ports lists only sockets with one of these ports on either side; none: all. At most [MaxPorts].
 	// The kernel filters. Another source than [Conn.Dump] may list more.
 	Ports []uint16
+	// Part lists a share of the sockets, see [Conn.Split]. Not together with Ports.
+	Part Part
 }
 
 // MaxPorts is how many ports a request takes.
@@ -80,7 +82,7 @@ func (r Request) legacy(seq uint32) []byte {
 	b = append(b, make([]byte, sizeofSockID)...)
 	b = native.AppendUint32(b, uint32(r.states()))
 	b = native.AppendUint32(b, 0) // idiag_dbs
-	return finish(r.appendPorts(b))
+	return finish(r.appendFilter(b))
 }
 
 // byFamily is struct inet_diag_req_v2 for a dump.
@@ -88,7 +90,7 @@ func (r Request) byFamily(seq uint32, f Family) []byte {
 	b := appendHeader(nil, msgByFamily, nlmFRequest|nlmFDump, seq)
 	b = r.appendV2(b, f)
 	b = append(b, make([]byte, sizeofSockID)...)
-	return finish(r.appendPorts(r.appendProtocol(b)))
+	return finish(r.appendFilter(r.appendProtocol(b)))
 }
 
 // lookup is struct inet_diag_req_v2 for one socket.
@@ -133,13 +135,20 @@ const (
 	reqBytecode = 1
 )
 
+func (r Request) appendFilter(b []byte) []byte {
+	switch {
+	case r.Part.side != 0:
+		return r.Part.appendFilter(b)
+	case len(r.Ports) > 0:
+		return r.appendPorts(b)
+	}
+	return b
+}
+
 // appendPorts is a filter: source or destination port is one of r.Ports. The kernel wants every target of a
 // jump on the path of the yeses, so each comparison but the last is followed by a jump to the end, which a
 // failed comparison steps over.
 func (r Request) appendPorts(b []byte) []byte {
-	if len(r.Ports) == 0 {
-		return b
-	}
 	ports := r.Ports[:min(len(r.Ports), MaxPorts)]
 	conds := 2 * len(ports)
 	size := conds*bcPortCond + (conds-1)*bcOp
