@@ -1,6 +1,9 @@
 package netlinkss
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Part is a share of the sockets, by local port and then by the peer's. The zero value is all of them.
 type Part struct {
@@ -26,6 +29,17 @@ func halves(local, peer uint16) (low, high Part, ok bool) {
 func (p Part) Has(local, peer uint16) bool {
 	less := local < p.local || local == p.local && peer < p.peer
 	return p.side == 0 || less == (p.side == below)
+}
+
+// String says which ports the part has.
+func (p Part) String() string {
+	switch p.side {
+	case below:
+		return fmt.Sprintf("local port below %d, or %d with a peer's below %d", p.local, p.local, p.peer)
+	case from:
+		return fmt.Sprintf("local port above %d, or %d with a peer's from %d on", p.local, p.local, p.peer)
+	}
+	return "all"
 }
 
 // More operations of the kernel's filter machine, as old as itself.

@@ -30,6 +30,10 @@ type Sockets struct {
 	Dump func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error]
 	Conn *netlinkss.Conn // nil but for sock_diag
 	Gaps []diag.Gap
+
+	source *Source
+	netns  string // the namespace's file, "" for the reader's own
+	pid    int    // a process that lives in it, 0 for the reader
 }
 
 // Close closes the list.
@@ -51,7 +55,7 @@ func (s *Source) Open(netns string, pid int) (*Sockets, error) {
 	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: netns})
 	if err == nil {
 		s.Detail("sockets from sock_diag of %s", netnsName(netns))
-		return &Sockets{Name: "sock_diag", Conn: conn, Dump: conn.Dump}, nil
+		return &Sockets{Name: "sock_diag", Conn: conn, Dump: conn.Dump, source: s, netns: netns, pid: pid}, nil
 	}
 	if s.Kind == "diag" {
 		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")

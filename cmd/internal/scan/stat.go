@@ -54,8 +54,12 @@ func (s *Source) Stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error
 
 // Incomplete turns the end of a list that is not whole into a gap: what came before it stands.
 func Incomplete(err error) (diag.Gap, bool) {
-	if errors.Is(err, netlinkss.ErrInterrupted) || errors.Is(err, netlinkss.ErrTruncated) {
-		return diag.Gap{What: "sockets", Why: err.Error()}, true
+	if !isIncomplete(err) {
+		return diag.Gap{}, false
 	}
-	return diag.Gap{}, false
+	return diag.Gap{What: "sockets", Why: err.Error()}, true
+}
+
+func isIncomplete(err error) bool {
+	return errors.Is(err, netlinkss.ErrInterrupted) || errors.Is(err, netlinkss.ErrTruncated)
 }

@@ -1,0 +1,147 @@
+package scan
+
+import (
+	"context"
+	"iter"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// crowd holds so many connections on loopback, both ends, and returns the port of the listener.
+func crowd(t *testing.T, connections int) uint16 {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	for range connections {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close(); a.Close() })
+	}
+	return uint16(ln.Addr().(*net.TCPAddr).Port)
+}
+
+func openTest(t *testing.T) (s *Source, list *Sockets, told *[]string) {
+	t.Helper()
+	fs, err := procfd.New("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told = &[]string{}
+	s = &Source{Kind: "diag", FS: fs, Detail: func(format string, _ ...any) { *told = append(*told, format) }}
+	list, err = s.Open("", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(list.Close)
+	return s, list, told
+}
+
+// Two halves side by side list what one dump does, each socket once, and each visitor has a goroutine of its own.
+func TestHalvesBeside(t *testing.T) {
+	const connections = 700
+	port := crowd(t, connections)
+	_, list, _ := openTest(t)
+	sample, other := dialTest(t), dialTest(t)
+	low, high, ok, err := sample.Split(context.Background(), netlinkss.Request{})
+	if err != nil || !ok {
+		t.Fatalf("cut: %v, error %v", ok, err)
+	}
+	var seen [2]map[uint64]int
+	n := 0
+	err = list.beside(context.Background(), other, [2]netlinkss.Request{low, high}, func() func(*netlinkss.Socket) {
+		mine := map[uint64]int{}
+		seen[n] = mine
+		n++
+		return func(s *netlinkss.Socket) {
+			if s.Local.Port() == port || s.Peer.Port() == port {
+				mine[s.Cookie]++
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[uint64]int{}
+	for _, half := range seen {
+		if len(half) == 0 {
+			t.Error("a half without sockets")
+		}
+		for cookie, n := range half {
+			all[cookie] += n
+		}
+	}
+	for cookie, n := range all {
+		if n != 1 {
+			t.Errorf("socket %d was listed %d times", cookie, n)
+		}
+	}
+	if len(all) != 2*connections+1 {
+		t.Errorf("%d sockets, want both ends of %d connections and the listener", len(all), connections)
+	}
+}
+
+func dialTest(t *testing.T) *netlinkss.Conn {
+	t.Helper()
+	c, err := netlinkss.Dial(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// A list that ended early in one half is a gap of the whole, and an error in one is an error of the whole.
+func TestHalvesErrors(t *testing.T) {
+	_, list, _ := openTest(t)
+	list.Dump = func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) { yield(nil, netlinkss.ErrInterrupted) }
+	}
+	none := func() func(*netlinkss.Socket) { return func(*netlinkss.Socket) {} }
+	other := dialTest(t)
+	err := list.beside(context.Background(), other, [2]netlinkss.Request{}, none)
+	if _, ok := Incomplete(err); !ok {
+		t.Errorf("one half interrupted: %v", err)
+	}
+	other.Close()
+	err = list.beside(context.Background(), other, [2]netlinkss.Request{}, none)
+	if _, ok := Incomplete(err); ok || err == nil {
+		t.Errorf("one half interrupted, the other failed: %v", err)
+	}
+}
+
+// What is small, or narrow, is never cut.
+func TestPartsNot(t *testing.T) {
+	_, list, told := openTest(t)
+	for name, r := range map[string]netlinkss.Request{
+		"close-wait": {States: netlinkss.CloseWait.Mask()},
+		"ports":      {Ports: []uint16{80}},
+		"MPTCP":      {Protocol: netlinkss.ProtocolMPTCP},
+	} {
+		if other, _ := list.parts(context.Background(), r); other != nil {
+			t.Errorf("%s: cut in two", name)
+		}
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if other, _ := list.parts(context.Background(), netlinkss.Request{}); other != nil {
+		t.Errorf("cut in two for one processor")
+	}
+	for _, line := range *told {
+		if strings.HasPrefix(line, "two dumps") {
+			t.Error(line)
+		}
+	}
+}
