@@ -61,10 +61,17 @@ func ExampleTally() {
 			Local: netip.MustParseAddrPort("10.0.0.1:8080"), Peer: netip.MustParseAddrPort(peer),
 		})
 	}
-	for _, g := range tally.Groups("sockets") {
-		fmt.Println(tally.Key(g), g.Sockets, "sockets,", g.EstabNoTimer, "without a timer")
+	top, total, err := tally.Groups("sockets", 20)
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
+	for _, g := range top {
+		fmt.Println(tally.Key(&g), g.Sockets, "sockets,", g.EstabNoTimer, "without a timer")
+	}
+	fmt.Println(total-len(top), "more")
 	// Output:
 	// 10.0.0.7 2 sockets, 2 without a timer
 	// 10.0.0.8 1 sockets, 1 without a timer
+	// 0 more
 }

@@ -1,8 +1,8 @@
 package diag
 
 import (
-	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -111,47 +111,54 @@ func (m *Matrix) Total() int {
 	return n
 }
 
-// Group counts the sockets that share a key.
-type Group struct {
-	key groupKey
-
-	Sockets      int
-	Estab        int
-	EstabTimer   int // ESTAB with any timer
-	EstabNoTimer int // ESTAB with timer off
-	CloseWait    int
-	OldestIdle   Span
-	RecvQ        uint64 // bytes; listeners, whose queues count connections, left out
-	SendQ        uint64
-}
-
-// groupKey is an address, or a number with a zero address.
-type groupKey struct {
-	addr [16]byte
-	n    uint32
-}
-
-// Tally counts sockets as they come. Its memory grows with the groups and not with the sockets.
+// Tally counts sockets as they come. Its memory grows neither with the sockets nor with the groups: it
+// holds at most 16,384 groups, and what is more goes to Spill, at 5 to 20 bytes a group.
+//
+// By, Filter, Idle and Spill are set before the first Add, and are the same in tallies that are merged.
 type Tally struct {
 	By     GroupBy
 	Filter Filter
-	IPv4   Matrix
-	IPv6   Matrix
-	// NoClocks counts connections that came without TCP_INFO: their idle times are not known, and
-	// [Filter.MinIdle] leaves them out.
+	// Idle: idle times are wanted. Without it [Tally.Add] looks at no TCP_INFO, unless [Filter.MinIdle] does.
+	Idle bool
+	// Spill takes the groups that are too many to hold. With nil, or where it takes none, they are kept in
+	// memory in the same compact form.
+	Spill Spill
+
+	IPv4 Matrix
+	IPv6 Matrix
+	// NoClocks counts connections that came without TCP_INFO while it was wanted: their idle times are not
+	// known, and [Filter.MinIdle] leaves them out.
 	NoClocks int
 
-	index  map[groupKey]int32
-	groups []Group
+	started  bool
+	filtered bool // the filter may leave something out
+	clocks   bool // TCP_INFO is wanted
+	table    table
+	runs     []run
+	spilled  int64    // bytes that Spill holds
+	parts    []*Tally // merged
+	scratch  scratch
+}
+
+// start settles what does not change from socket to socket.
+func (t *Tally) start() {
+	f := t.Filter
+	t.clocks = t.Idle || f.MinIdle > 0
+	t.filtered = f.States != 0 || f.Port != 0 || f.Peer.IsValid() || f.Local.IsValid() || f.MinIdle > 0
+	t.table.start()
+	t.started = true
 }
 
 // Add counts one socket, if the filter keeps it. It keeps nothing of s.
 func (t *Tally) Add(s *netlinkss.Socket) {
+	if !t.started {
+		t.start()
+	}
 	// After close, FIN-WAIT-2 is soon a mere record with the timewait timer, which never has any.
-	if isConnection(s.State) && s.Timer != netlinkss.TimerTimeWait && s.InfoLen() < netlinkss.InfoHasClocks {
+	if t.clocks && isConnection(s.State) && s.Timer != netlinkss.TimerTimeWait && s.InfoLen() < netlinkss.InfoHasClocks {
 		t.NoClocks++
 	}
-	if !t.Filter.Keep(s) {
+	if t.filtered && !t.Filter.Keep(s) {
 		return
 	}
 	if s.IsIPv4() {
@@ -159,111 +166,63 @@ func (t *Tally) Add(s *netlinkss.Socket) {
 	} else {
 		t.IPv6.add(s)
 	}
-	t.group(t.keyOf(s)).add(s, t.Filter.Uptime)
+	k := t.keyOf(s)
+	r := t.table.row(k)
+	if r == nil || r.sockets == math.MaxUint32 {
+		r = t.room(k)
+	}
+	r.add(s, t.Idle)
+}
+
+// Merge counts what other has counted, disjoint sockets of the same dump, and may have in part the same
+// groups. other is only referred to: it must not change before t is Reset, nor have the same Spill.
+func (t *Tally) Merge(other *Tally) {
+	t.IPv4 = *t.IPv4.Sum(&other.IPv4)
+	t.IPv6 = *t.IPv6.Sum(&other.IPv6)
+	t.NoClocks += other.NoClocks
+	t.parts = append(append(t.parts, other), other.parts...)
+}
+
+// Reset forgets what was counted, for another sample. Buffers, and what Spill has of space, are used again.
+func (t *Tally) Reset() {
+	t.IPv4, t.IPv6, t.NoClocks = Matrix{}, Matrix{}, 0
+	t.started = false
+	t.table.clear()
+	t.runs, t.spilled = t.runs[:0], 0
+	clear(t.parts)
+	t.parts = t.parts[:0]
 }
 
 func (t *Tally) keyOf(s *netlinkss.Socket) groupKey {
 	switch t.By {
 	case ByPeerPort:
-		return groupKey{n: uint32(s.Peer.Port())}
+		return numberKey(uint32(s.Peer.Port()))
 	case ByLocalPort:
-		return groupKey{n: uint32(s.Local.Port())}
+		return numberKey(uint32(s.Local.Port()))
 	case ByUID:
-		return groupKey{n: s.UID}
+		return numberKey(s.UID)
 	case ByState:
-		return groupKey{n: uint32(s.State)}
+		return numberKey(uint32(s.State))
 	}
-	if a := s.Peer.Addr(); !a.Unmap().IsUnspecified() {
-		return groupKey{addr: a.As16()} // v4 and v4-mapped are the same sixteen bytes
-	}
-	return groupKey{} // no peer, of either family
-}
-
-func (t *Tally) group(k groupKey) *Group {
-	if i, ok := t.index[k]; ok {
-		return &t.groups[i]
-	}
-	if t.index == nil {
-		t.index = make(map[groupKey]int32)
-	}
-	t.index[k] = int32(len(t.groups))
-	t.groups = append(t.groups, Group{key: k})
-	return &t.groups[len(t.groups)-1]
-}
-
-func (g *Group) add(s *netlinkss.Socket, uptime time.Duration) {
-	g.Sockets++
-	switch s.State {
-	case netlinkss.Estab:
-		g.Estab++
-		if s.Timer == netlinkss.TimerOff {
-			g.EstabNoTimer++
-		} else {
-			g.EstabTimer++
-		}
-	case netlinkss.CloseWait:
-		g.CloseWait++
-	case netlinkss.Listen:
-		return
-	}
-	g.RecvQ += uint64(s.RecvQ)
-	g.SendQ += uint64(s.SendQ)
-	if idle := Idle(s, uptime); idle.Known() && (idle.D > g.OldestIdle.D || !g.OldestIdle.Known()) {
-		g.OldestIdle = idle
-	}
+	return addrKey(s.Peer.Addr())
 }
 
 // Key is the group's key as a report shows it: an address, a port, a uid or a state. "*" is no peer.
 func (t *Tally) Key(g *Group) string {
 	switch t.By {
 	case ByPeer:
-		a := netip.AddrFrom16(g.key.addr).Unmap()
-		if a.IsUnspecified() {
+		if g.key == (groupKey{}) {
 			return "*"
 		}
-		return a.String()
+		return g.key.addr().String()
 	case ByState:
-		return netlinkss.State(g.key.n).String()
+		return netlinkss.State(g.key.lo).String()
 	case ByPeerPort:
-		if g.key.n == 0 {
+		if g.key.lo == 0 {
 			return "*"
 		}
 	}
-	return strconv.FormatUint(uint64(g.key.n), 10)
-}
-
-// groupSorts order groups; ties go by key.
-var groupSorts = map[string]func(a, b *Group) int{
-	"sockets":    func(a, b *Group) int { return cmp.Compare(b.Sockets, a.Sockets) },
-	"estab":      func(a, b *Group) int { return cmp.Compare(b.Estab, a.Estab) },
-	"timer":      func(a, b *Group) int { return cmp.Compare(b.EstabTimer, a.EstabTimer) },
-	"no-timer":   func(a, b *Group) int { return cmp.Compare(b.EstabNoTimer, a.EstabNoTimer) },
-	"close-wait": func(a, b *Group) int { return cmp.Compare(b.CloseWait, a.CloseWait) },
-	"idle":       func(a, b *Group) int { return cmp.Compare(b.OldestIdle.D, a.OldestIdle.D) },
-	"recv-q":     func(a, b *Group) int { return cmp.Compare(b.RecvQ, a.RecvQ) },
-	"send-q":     func(a, b *Group) int { return cmp.Compare(b.SendQ, a.SendQ) },
-	"key":        func(_, _ *Group) int { return 0 },
-}
-
-// GroupSorts lists what [Tally.Groups] sorts by.
-func GroupSorts() []string {
-	return []string{"sockets", "estab", "timer", "no-timer", "close-wait", "idle", "recv-q", "send-q", "key"}
-}
-
-// Groups lists the groups, the largest by the named order first ("sockets" when it has no such name).
-func (t *Tally) Groups(order string) []*Group {
-	by, ok := groupSorts[order]
-	if !ok {
-		by = groupSorts["sockets"]
-	}
-	list := make([]*Group, len(t.groups))
-	for i := range t.groups {
-		list[i] = &t.groups[i]
-	}
-	slices.SortFunc(list, func(a, b *Group) int {
-		return cmp.Or(by(a, b), slices.Compare(a.key.addr[:], b.key.addr[:]), cmp.Compare(a.key.n, b.key.n))
-	})
-	return list
+	return strconv.FormatUint(g.key.lo, 10)
 }
 
 // Stat is a host's count: a look without processes.
@@ -272,5 +231,7 @@ type Stat struct {
 	Took     time.Duration
 	Source   string // where the sockets came from: sock_diag, /proc/net/tcp, a file's name
 	Tally    *Tally
+	Groups   []Group          // as [Tally.Groups] gave them
+	Distinct int              // groups that there are, of which Groups may be the first
 	Sockstat *procfd.Sockstat // nil when there is none, as for a recorded dump
 }

@@ -14,7 +14,7 @@ import (
 
 // tallied is a tally of a handful of sockets that differ in all that groups and sorts look at.
 func tallied(by GroupBy) *Tally {
-	t := &Tally{By: by, Filter: Filter{Uptime: day}}
+	t := &Tally{By: by, Idle: true, Filter: Filter{Uptime: day}}
 	add := func(n int, state netlinkss.State, timer netlinkss.Timer, local, peer string, uid, recvQ, sendQ uint32, idle time.Duration) {
 		for range n {
 			s := sock(state, local, peer)
@@ -34,6 +34,16 @@ func tallied(by GroupBy) *Tally {
 	add(4, netlinkss.TimeWait, netlinkss.TimerTimeWait, "10.0.0.1:8080", "10.0.0.7:40009", 0, 0, 0, 0)
 	add(1, netlinkss.SynSent, netlinkss.TimerOn, "10.0.0.1:50001", "10.0.0.10:443", 1000, 0, 1, day)
 	return t
+}
+
+// allGroups are the groups, which can be read.
+func allGroups(t *testing.T, tally *Tally, order string) []Group {
+	t.Helper()
+	list, total, err := tally.Groups(order, 0)
+	if err != nil || total != len(list) {
+		t.Fatalf("%d groups, %d in the list, %v", total, len(list), err)
+	}
+	return list
 }
 
 func groupLine(t *Tally, g *Group) string {
@@ -83,8 +93,8 @@ LISTEN sockets=2 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=
 		}
 		tally := tallied(by)
 		var got []string
-		for _, g := range tally.Groups("key") {
-			got = append(got, groupLine(tally, g))
+		for _, g := range allGroups(t, tally, "key") {
+			got = append(got, groupLine(tally, &g))
 		}
 		if want := strings.Split(strings.TrimSpace(want[by]), "\n"); !slices.Equal(got, want) {
 			t.Errorf("by %s:\n%s\nwant:\n%s", name, lines(got), lines(want))
@@ -112,8 +122,8 @@ func TestTallySorts(t *testing.T) {
 	tally := tallied(ByLocalPort)
 	for _, order := range append(GroupSorts(), "colour") {
 		var keys []string
-		for _, g := range tally.Groups(order) {
-			keys = append(keys, tally.Key(g))
+		for _, g := range allGroups(t, tally, order) {
+			keys = append(keys, tally.Key(&g))
 		}
 		if got := strings.Join(keys, " "); got != want[order] {
 			t.Errorf("sorted by %s: %s, want %s", order, got, want[order])
@@ -207,7 +217,7 @@ func TestTallySums(t *testing.T) {
 		}
 		var sum Group
 		keys := map[string]bool{}
-		for _, g := range tally.Groups("sockets") {
+		for _, g := range allGroups(t, tally, "sockets") {
 			sum.Sockets += g.Sockets
 			sum.Estab += g.Estab
 			sum.EstabTimer += g.EstabTimer
@@ -215,10 +225,11 @@ func TestTallySums(t *testing.T) {
 			sum.CloseWait += g.CloseWait
 			sum.RecvQ += g.RecvQ
 			sum.SendQ += g.SendQ
-			if keys[tally.Key(g)] {
-				t.Errorf("by %v: two groups %s", tally.By, tally.Key(g))
+			key := tally.Key(&g)
+			if keys[key] {
+				t.Errorf("by %v: two groups %s", tally.By, key)
 			}
-			keys[tally.Key(g)] = true
+			keys[key] = true
 		}
 		all := tally.IPv4.Sum(&tally.IPv6)
 		want := Group{
@@ -276,5 +287,20 @@ func TestTallyNoClocks(t *testing.T) {
 	tally.Add(bare(netlinkss.FinWait2, netlinkss.TimerKeepalive, 0))
 	if tally.NoClocks != 3 || tally.IPv4.Total() != 0 {
 		t.Errorf("%d without clocks, %d counted, want 3 and none", tally.NoClocks, tally.IPv4.Total())
+	}
+
+	tally = &Tally{}
+	tally.Add(bare(netlinkss.Estab, netlinkss.TimerOff, 0))
+	if tally.NoClocks != 0 || tally.IPv4.Total() != 1 {
+		t.Errorf("%d without clocks, which nobody asked for", tally.NoClocks)
+	}
+}
+
+// Without Idle there is no idle time, whatever the socket has.
+func TestTallyWithoutIdle(t *testing.T) {
+	tally := &Tally{}
+	tally.Add(estab(1, "10.0.0.1:8080", "10.0.0.7:1"))
+	if g := allGroups(t, tally, "idle"); g[0].OldestIdle.Known() || g[0].Sockets != 1 {
+		t.Errorf("%+v", g[0])
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/sockleak/sockleak/diag"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -37,7 +39,8 @@ func goldens() []golden {
 		{"clean", Leakscan(clean()), Options{}, ""},
 		{"partial", Leakscan(partial()), Options{}, ""},
 		{"tcpstat", Tcpstat(stat()), Options{}, ""},
-		{"tcpstat-top", Tcpstat(stat()), Options{Top: 2, Sort: "send-q", NoHeader: true}, "table"},
+		{"tcpstat-top", Tcpstat(statOf(&diag.Tally{Idle: true}, "send-q", 2)), Options{NoHeader: true}, "table"},
+		{"tcpstat-bare", Tcpstat(statOf(&diag.Tally{}, "sockets", 0)), Options{}, ""},
 		{"compare", Compare("before", leaking(), "after", clean()), Options{Top: 1}, ""},
 	}
 }

@@ -143,8 +143,8 @@ func TestTop(t *testing.T) {
 			t.Errorf("top %d changes the count", top)
 		}
 	}
-	stats := Tcpstat(stat())
-	if out := string(write(t, "table", stats, Options{Top: 2})); !strings.Contains(out, "… and 4 more") || !strings.Contains(out, "28806 TCP sockets") {
+	stats := Tcpstat(statOf(&diag.Tally{}, "sockets", 2))
+	if out := string(write(t, "table", stats, Options{})); !strings.Contains(out, "… and 4 more") || !strings.Contains(out, "28806 TCP sockets") {
 		t.Errorf("top 2 of six groups:\n%s", out)
 	}
 	var doc struct {
@@ -152,7 +152,7 @@ func TestTop(t *testing.T) {
 		Groups  []struct{ Key string }
 		LeftOut int `json:"groups_left_out"`
 	}
-	if err := json.Unmarshal(write(t, "json", stats, Options{Top: 2, Sort: "close-wait"}), &doc); err != nil {
+	if err := json.Unmarshal(write(t, "json", Tcpstat(statOf(&diag.Tally{}, "close-wait", 2)), Options{}), &doc); err != nil {
 		t.Fatal(err)
 	}
 	if doc.Sockets != 28806 || len(doc.Groups) != 2 || doc.LeftOut != 4 || doc.Groups[0].Key != "2001:db8::9" {

@@ -8,7 +8,7 @@ import (
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
-// Tcpstat is the view of a host's count.
+// Tcpstat is the view of a host's count. Its groups are in the order that they come in, and all are shown.
 func Tcpstat(s *diag.Stat) Value { return tcpstat{s} }
 
 type tcpstat struct{ s *diag.Stat }
@@ -34,7 +34,7 @@ func (v tcpstat) document(o Options) *Document {
 			Section{Heading: "IPv4, v4-mapped included", Table: stateTable("state_ipv4", &s.Tally.IPv4, nil, nil)},
 			Section{Heading: "IPv6", Table: stateTable("state_ipv6", &s.Tally.IPv6, nil, nil)})
 	}
-	d.Sections = append(d.Sections, v.groups(o))
+	d.Sections = append(d.Sections, v.groups())
 	d.Sections = append(d.Sections, gapSection(s.Snapshot.Gaps)...)
 	return d
 }
@@ -119,7 +119,7 @@ func stateName(s int) string {
 	return netlinkss.State(s).String()
 }
 
-func (v tcpstat) groups(o Options) Section {
+func (v tcpstat) groups() Section {
 	t := &Table{Name: "group", Columns: []Column{
 		{Key: "by", Data: true},
 		{Key: "key", Head: groupHead(v.s.Tally.By)},
@@ -128,33 +128,28 @@ func (v tcpstat) groups(o Options) Section {
 		{Key: "estab_timer", Head: "with timer", Right: true},
 		{Key: "estab_no_timer", Head: "without", Right: true},
 		{Key: "close_wait", Head: "CLOSE-WAIT", Right: true},
-		{Key: "oldest_idle_ms", Head: "Oldest idle", Right: true},
+		{Key: "oldest_idle_ms", Head: "Oldest idle", Right: true, Data: !v.s.Tally.Idle},
 		{Key: "recv_q", Head: "Recv-Q", Right: true},
 		{Key: "send_q", Head: "Send-Q", Right: true},
 	}}
-	groups, rest := v.top(o)
-	for _, g := range groups {
+	for i := range v.s.Groups {
+		g := &v.s.Groups[i]
 		t.Rows = append(t.Rows, []Cell{
 			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), number(g.EstabTimer),
 			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ),
 		})
 	}
-	if len(groups) == 0 {
+	if len(v.s.Groups) == 0 {
 		t.More = "no socket matches"
 	}
-	if rest > 0 {
+	if rest := v.rest(); rest > 0 {
 		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
 	}
 	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Table: t}
 }
 
-func (v tcpstat) top(o Options) (groups []*diag.Group, rest int) {
-	groups = v.s.Tally.Groups(o.Sort)
-	if o.Top > 0 && len(groups) > o.Top {
-		return groups[:o.Top], len(groups) - o.Top
-	}
-	return groups, 0
-}
+// rest is how many groups were left out.
+func (v tcpstat) rest() int { return v.s.Distinct - len(v.s.Groups) }
 
 func groupHead(by diag.GroupBy) string {
 	return [...]string{
@@ -172,6 +167,7 @@ type wireTcpstat struct {
 	States   []wireState   `json:"states"`
 	Sockstat *wireSockstat `json:"sockstat"`
 	By       string        `json:"by"`
+	Idle     bool          `json:"idle_times"` // asked for; without, oldest_idle_ms is null
 	Groups   []wireGroup   `json:"groups"`
 	Others   int           `json:"groups_left_out"`
 	Gaps     []wireGap     `json:"gaps"`
@@ -209,7 +205,7 @@ type wireGroup struct {
 	SendQ        uint64 `json:"send_q"`
 }
 
-func (v tcpstat) wire(o Options) any {
+func (v tcpstat) wire(Options) any {
 	s := v.s
 	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
 	w := wireTcpstat{
@@ -218,7 +214,7 @@ func (v tcpstat) wire(o Options) any {
 			Kernel: s.Snapshot.Host.Kernel, TookMS: s.Took.Milliseconds(),
 		},
 		Source: s.Source, Sockets: all.Total(), States: []wireState{}, By: s.Tally.By.String(),
-		Groups: []wireGroup{}, Gaps: wireGaps(s.Snapshot.Gaps),
+		Idle: s.Tally.Idle, Groups: []wireGroup{}, Others: v.rest(), Gaps: wireGaps(s.Snapshot.Gaps),
 	}
 	if st := s.Sockstat; st != nil {
 		w.Sockstat = &wireSockstat{known(st.Alloc), known(st.InUse), known(st.InUse6), known(st.Orphan), known(st.TW)}
@@ -231,9 +227,8 @@ func (v tcpstat) wire(o Options) any {
 			})
 		}
 	}
-	groups, rest := v.top(o)
-	w.Others = rest
-	for _, g := range groups {
+	for i := range s.Groups {
+		g := &s.Groups[i]
 		w.Groups = append(w.Groups, wireGroup{
 			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: g.EstabTimer, EstabNoTimer: g.EstabNoTimer,
 			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ,

@@ -202,8 +202,11 @@ func partial() *diag.Result {
 }
 
 // stat is a count with every timer, both families, and states with and without clocks.
-func stat() *diag.Stat {
-	t := &diag.Tally{By: diag.ByPeer, Filter: diag.Filter{Uptime: webHost.Uptime}}
+func stat() *diag.Stat { return statOf(&diag.Tally{Idle: true}, "sockets", 0) }
+
+// statOf is that of a tally, and the first groups of an order.
+func statOf(t *diag.Tally, order string, top int) *diag.Stat {
+	t.Filter.Uptime = webHost.Uptime
 	add := func(n int, timer netlinkss.Timer, s *netlinkss.Socket) {
 		s.Timer = timer
 		for range n {
@@ -221,7 +224,12 @@ func stat() *diag.Stat {
 	add(40, netlinkss.TimerTimeWait, sock(netlinkss.TimeWait, "10.0.0.1:8080", "10.0.0.7:40002", netlinkss.TCPInfo{}))
 	add(1, netlinkss.TimerDelack, sock(netlinkss.Estab, "10.0.0.1:8080", "10.0.0.8:1", traffic(time.Second)))
 	add(1, netlinkss.Timer(42), sock(netlinkss.State(77), "10.0.0.1:8080", "10.0.0.8:1", netlinkss.TCPInfo{}))
+	groups, distinct, err := t.Groups(order, top)
+	if err != nil {
+		panic(err) // nothing was spilled
+	}
 	return &diag.Stat{
+		Groups: groups, Distinct: distinct,
 		Snapshot: diag.Snapshot{At: noon, Host: webHost, Gaps: []diag.Gap{{What: "MPTCP sockets", Count: 3, Why: "not read"}}},
 		Took:     42 * time.Millisecond, Source: "sock_diag", Tally: t,
 		Sockstat: &procfd.Sockstat{InUse: 28800, InUse6: 9, Orphan: 0, TW: 40, Alloc: -1},

@@ -111,7 +111,11 @@ func TestGroupHeads(t *testing.T) {
 	for i, name := range diag.GroupByNames() {
 		tally := &diag.Tally{By: diag.GroupBy(i)}
 		tally.Add(sock(netlinkss.Estab, "10.0.0.1:1", "10.0.0.2:2", netlinkss.TCPInfo{}))
-		out := string(write(t, "table", Tcpstat(&diag.Stat{Tally: tally}), Options{}))
+		groups, distinct, err := tally.Groups("sockets", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := string(write(t, "table", Tcpstat(&diag.Stat{Tally: tally, Groups: groups, Distinct: distinct}), Options{}))
 		if want := "\n  " + heads[name]; heads[name] == "" || !strings.Contains(out, want) {
 			t.Errorf("by %s: no head %q:\n%s", name, want, out)
 		}

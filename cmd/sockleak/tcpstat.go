@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/report"
@@ -46,7 +47,11 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stat, err := src.Stat(c.Context, tally)
+	tally.Idle = true
+	spill := &scan.Spill{Detail: p.ui.detail}
+	defer spill.Close()
+	tally.Spill = spill
+	stat, err := src.Stat(c.Context, tally, out.opts.Sort, out.opts.Top)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,9 @@ import (
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
-// Stat counts the sockets of the reader's namespace, or of a recorded dump.
-func (s *Source) Stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error) {
+// Stat counts the sockets of the reader's namespace, or of a recorded dump, and lists the first top groups in the named order; 0
+// lists all.
+func (s *Source) Stat(ctx context.Context, tally *diag.Tally, order string, top int) (*diag.Stat, error) {
 	start := time.Now()
 	stat := &diag.Stat{Tally: tally}
 	stat.Snapshot.At = start
@@ -29,27 +30,44 @@ func (s *Source) Stat(ctx context.Context, tally *diag.Tally) (*diag.Stat, error
 		}
 	}
 	tally.Filter.Uptime = stat.Snapshot.Host.Uptime
-	req := netlinkss.Request{States: tally.Filter.States, Attrs: netlinkss.AttrInfo}
+	gaps, err := count(ctx, list, tally)
+	if err != nil {
+		return nil, err
+	}
+	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	if stat.Groups, stat.Distinct, err = tally.Groups(order, top); err != nil {
+		return nil, err
+	}
+	stat.Took = time.Since(start)
+	return stat, nil
+}
+
+// count tallies a list, and says what it lacks.
+func count(ctx context.Context, list *Sockets, tally *diag.Tally) (gaps []diag.Gap, err error) {
+	req := netlinkss.Request{States: tally.Filter.States}
+	if tally.Idle {
+		req.Attrs = netlinkss.AttrInfo
+	}
 	if tally.Filter.Port != 0 {
 		req.Ports = []uint16{tally.Filter.Port}
 	}
 	for sock, err := range list.Dump(ctx, req) {
 		if err != nil {
-			if gap, ok := Incomplete(err); ok {
-				stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gap)
-				break
+			gap, ok := Incomplete(err)
+			if !ok {
+				return nil, err
 			}
-			return nil, err
+			gaps = append(gaps, gap)
+			break
 		}
 		tally.Add(sock)
 	}
 	if n := tally.NoClocks; n > 0 && len(list.Gaps) == 0 {
-		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
+		gaps = append(gaps, diag.Gap{
 			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
 		})
 	}
-	stat.Took = time.Since(start)
-	return stat, nil
+	return gaps, nil
 }
 
 // Incomplete turns the end of a list that is not whole into a gap: what came before it stands.
