@@ -20,6 +20,10 @@ func (p *program) tcpstatCommand() *cli.Command {
 		&cli.StringFlag{Name: "local", Usage: "only local addresses in `CIDR`"},
 		&cli.IntFlag{Name: "port", Usage: "only sockets with this `PORT` on either side"},
 		&cli.DurationFlag{Name: "min-idle", Usage: "only sockets on which no payload moved for `DURATION`"},
+		&cli.BoolFlag{
+			Name: "info", Aliases: []string{"i"}, DefaultText: "with -o other than table, --min-idle and --sort idle",
+			Usage: "idle times, from TCP_INFO, which the kernel takes about 1.4 times as long for",
+		},
 	}
 	return &cli.Command{
 		Name:         "tcpstat",
@@ -47,7 +51,9 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tally.Idle = true
+	if tally.Idle, err = idleFlag(c, out, tally); err != nil {
+		return err
+	}
 	spill := &scan.Spill{Detail: p.ui.detail}
 	defer spill.Close()
 	tally.Spill = spill
@@ -56,6 +62,25 @@ func (p *program) tcpstat(c *cli.Context) error {
 		return err
 	}
 	return p.write(out, report.Tcpstat(stat))
+}
+
+// idleFlag says whether idle times are asked for: by --info, by what needs them, and by each format that has a place for them
+// whatever is asked.
+func idleFlag(c *cli.Context, out *output, t *diag.Tally) (bool, error) {
+	need := ""
+	switch {
+	case t.Filter.MinIdle > 0:
+		need = "--min-idle"
+	case out.opts.Sort == "idle":
+		need = "--sort idle"
+	}
+	if !c.IsSet("info") {
+		return need != "" || out.format != report.Formats()[0].Name, nil
+	}
+	if !c.Bool("info") && need != "" {
+		return false, hint(usage("%s and --info=false contradict each other", need), "leave out --info=false: idle times are read from TCP_INFO")
+	}
+	return c.Bool("info"), nil
 }
 
 func tallyFlags(c *cli.Context) (*diag.Tally, error) {
