@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -142,6 +143,10 @@ func permute(app *cli.App, args []string) []string {
 		if !takesValue(cmd, arg) {
 			continue
 		}
+		if strings.TrimLeft(arg, "-") == watchFlag && !isDuration(args[i+1:]) {
+			flags = append(flags, defaultWatch.String())
+			continue
+		}
 		if i++; i == len(args) {
 			return append(slices.Clone(args[:2]), flags...) // the parser says which flag needs a value
 		}
@@ -152,6 +157,15 @@ func permute(app *cli.App, args []string) []string {
 		out = append(append(out, "--"), rest...)
 	}
 	return out
+}
+
+// isDuration reports whether the first of the arguments is one.
+func isDuration(args []string) bool {
+	if len(args) == 0 {
+		return false
+	}
+	_, err := time.ParseDuration(args[0])
+	return err == nil
 }
 
 // takesValue reports whether the argument behind a flag is its value.

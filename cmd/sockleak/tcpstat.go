@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -29,7 +31,7 @@ func (p *program) tcpstatCommand() *cli.Command {
 		Name:         "tcpstat",
 		Usage:        "TCP states, timers and queues of this host: totals, then the largest groups",
 		UsageText:    "sockleak tcpstat [flags]",
-		Flags:        append(append(flags, sourceFlags()...), outputFlags(join(diag.GroupSorts()), 20)...),
+		Flags:        slices.Concat(flags, seriesFlags(), sourceFlags(), outputFlags(join(diag.GroupSorts()), 20)),
 		OnUsageError: usageError,
 		Action:       p.tcpstat,
 	}
@@ -47,29 +49,34 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	tally, err := tallyFlags(c)
+	count, err := countFlags(c)
 	if err != nil {
 		return err
 	}
-	if tally.Idle, err = idleFlag(c, out, tally); err != nil {
+	if count.Idle, err = idleFlag(c, out, count.Filter); err != nil {
 		return err
 	}
-	spill := &scan.Spill{Detail: p.ui.detail}
-	defer spill.Close()
-	tally.Spill = spill
-	stat, err := src.Stat(c.Context, tally, out.opts.Sort, out.opts.Top)
+	series, err := p.readSeries(c, out)
 	if err != nil {
 		return err
 	}
-	return p.write(out, report.Tcpstat(stat))
+	count.Source, count.Order, count.Top = src, out.opts.Sort, out.opts.Top
+	defer count.Close()
+	return p.repeat(c.Context, series, out, func(ctx context.Context) (report.Value, error) {
+		stat, err := count.Sample(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return report.Tcpstat(stat), nil
+	})
 }
 
 // idleFlag says whether idle times are asked for: by --info, by what needs them, and by each format that has a place for them
 // whatever is asked.
-func idleFlag(c *cli.Context, out *output, t *diag.Tally) (bool, error) {
+func idleFlag(c *cli.Context, out *output, filter diag.Filter) (bool, error) {
 	need := ""
 	switch {
-	case t.Filter.MinIdle > 0:
+	case filter.MinIdle > 0:
 		need = "--min-idle"
 	case out.opts.Sort == "idle":
 		need = "--sort idle"
@@ -83,12 +90,12 @@ func idleFlag(c *cli.Context, out *output, t *diag.Tally) (bool, error) {
 	return c.Bool("info"), nil
 }
 
-func tallyFlags(c *cli.Context) (*diag.Tally, error) {
+func countFlags(c *cli.Context) (*scan.Count, error) {
 	by, err := diag.ParseGroupBy(c.String("by"))
 	if err != nil {
 		return nil, hint(err, "the groupings are %s", join(diag.GroupByNames()))
 	}
-	t := &diag.Tally{By: by}
+	t := &scan.Count{By: by}
 	for _, word := range c.StringSlice("state") {
 		m, err := netlinkss.ParseStates(word)
 		if err != nil {

@@ -51,18 +51,19 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 	if s.Conn == nil || r.Ports != nil || r.Protocol != 0 || r.States != 0 && !r.States.Has(netlinkss.Estab) || s.size(r) < partsFrom {
 		return nil, parts
 	}
-	idle := s.idleCore()
+	// A look at one moment says little, so two of three decide.
+	idle := s.idleCores(2)
+	if idle == 0 {
+		s.source.Detail("one dump: no processor is idle")
+		return nil, parts
+	}
 	sample, err := netlinkss.Dial(s.config())
 	if err != nil {
 		return nil, parts
 	}
 	low, high, ok, err := sample.Split(ctx, r)
 	sample.Close()
-	// Some time has passed: a look at one moment says little, so where the second is of another opinion a third one decides.
-	if again := s.idleCore(); again != idle {
-		idle = s.idleCore()
-	}
-	if err != nil || !ok || !idle {
+	if err != nil || !ok || idle+s.idleCores(1) < 2 {
 		s.source.Detail("one dump: %s", whyOne(err, ok))
 		return nil, parts
 	}
@@ -99,8 +100,15 @@ func (s *Sockets) size(r netlinkss.Request) int {
 	return n
 }
 
-// idleCore reports whether a processor is idle beside the one that this runs on.
-func (s *Sockets) idleCore() bool {
-	running := s.source.FS.Running()
-	return runtime.GOMAXPROCS(0) > 1 && running >= 0 && running < runtime.NumCPU()
+// idleCores looks so many times whether a processor is idle beside the one that this runs on, and says how many times one was.
+func (s *Sockets) idleCores(times int) (idle int) {
+	if runtime.GOMAXPROCS(0) == 1 {
+		return 0
+	}
+	for range times {
+		if running := s.source.FS.Running(); running >= 0 && running < runtime.NumCPU() {
+			idle++
+		}
+	}
+	return idle
 }

@@ -3,71 +3,121 @@ package scan
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
-// Stat counts the sockets of the reader's namespace, or of a recorded dump, and lists the first top groups in the named order; 0
-// lists all.
-func (s *Source) Stat(ctx context.Context, tally *diag.Tally, order string, top int) (*diag.Stat, error) {
+// Count counts the sockets of the reader's namespace, or of a recorded dump, as often as it is asked to. Every sample uses the
+// memory of the one before.
+type Count struct {
+	Source *Source
+	By     diag.GroupBy
+	Filter diag.Filter
+	Idle   bool   // idle times are wanted, see [diag.Tally]
+	Order  string // of the groups
+	Top    int    // how many of them are listed; 0: all
+
+	list    *Sockets
+	tallies []*diag.Tally // one for each list that is read beside the others
+	spills  []*Spill
+	used    int // of tallies, in this sample
+}
+
+// Close frees what the samples have used. They are not to be used any more.
+func (c *Count) Close() {
+	for _, s := range c.spills {
+		s.Close()
+	}
+	if c.list != nil {
+		c.list.Close()
+	}
+}
+
+// Sample counts once. The result is valid until the next one.
+func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 	start := time.Now()
-	stat := &diag.Stat{Tally: tally}
-	stat.Snapshot.At = start
-	list, err := s.Open("", 0)
-	if err != nil {
-		return nil, err
-	}
-	defer list.Close()
-	stat.Source, stat.Snapshot.Gaps = list.Name, list.Gaps
-	if s.From == "" {
-		stat.Snapshot.Host = s.FS.Host()
-		if st, err := s.FS.Sockstat(0); err == nil {
-			stat.Sockstat = &st
-		} else {
-			stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{What: "sockstat", Why: err.Error(), Minor: true})
+	if c.list == nil {
+		list, err := c.Source.Open("", 0)
+		if err != nil {
+			return nil, err
 		}
+		c.list = list
 	}
-	tally.Filter.Uptime = stat.Snapshot.Host.Uptime
-	gaps, err := count(ctx, list, tally)
+	stat := &diag.Stat{Source: c.list.Name}
+	stat.Snapshot.At, stat.Snapshot.Gaps = start, slices.Clone(c.list.Gaps)
+	c.host(stat)
+	gaps, err := c.read(ctx)
 	if err != nil {
 		return nil, err
+	}
+	stat.Tally = c.tallies[0]
+	for _, t := range c.tallies[1:c.used] {
+		stat.Tally.Merge(t)
 	}
 	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
-	if stat.Groups, stat.Distinct, err = tally.Groups(order, top); err != nil {
+	if n := stat.Tally.NoClocks; n > 0 && len(c.list.Gaps) == 0 {
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
+			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
+		})
+	}
+	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
 	}
 	stat.Took = time.Since(start)
 	return stat, nil
 }
 
-// count tallies a list, and says what it lacks.
-func count(ctx context.Context, list *Sockets, tally *diag.Tally) (gaps []diag.Gap, err error) {
-	req := netlinkss.Request{States: tally.Filter.States}
-	if tally.Idle {
+// host says where the sockets are, if they are not recorded.
+func (c *Count) host(stat *diag.Stat) {
+	if c.Source.From != "" {
+		return
+	}
+	stat.Snapshot.Host = c.Source.FS.Host()
+	c.Filter.Uptime = stat.Snapshot.Host.Uptime
+	st, err := c.Source.FS.Sockstat(0)
+	if err != nil {
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{What: "sockstat", Why: err.Error(), Minor: true})
+		return
+	}
+	stat.Sockstat = &st
+}
+
+// read tallies the list, and says what it lacks.
+func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
+	req := netlinkss.Request{States: c.Filter.States}
+	if c.Idle {
 		req.Attrs = netlinkss.AttrInfo
 	}
-	if tally.Filter.Port != 0 {
-		req.Ports = []uint16{tally.Filter.Port}
+	if c.Filter.Port != 0 {
+		req.Ports = []uint16{c.Filter.Port}
 	}
-	for sock, err := range list.Dump(ctx, req) {
-		if err != nil {
-			gap, ok := Incomplete(err)
-			if !ok {
-				return nil, err
-			}
-			gaps = append(gaps, gap)
-			break
-		}
-		tally.Add(sock)
+	c.used = 0
+	err := c.list.Each(ctx, req, func() func(*netlinkss.Socket) { return c.tally().Add })
+	if err == nil {
+		return nil, nil
 	}
-	if n := tally.NoClocks; n > 0 && len(list.Gaps) == 0 {
-		gaps = append(gaps, diag.Gap{
-			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
-		})
+	gap, ok := Incomplete(err)
+	if !ok {
+		return nil, err
 	}
-	return gaps, nil
+	return []diag.Gap{gap}, nil
+}
+
+// tally is an empty one, of the last sample if there is one left.
+func (c *Count) tally() *diag.Tally {
+	if c.used == len(c.tallies) {
+		spill := &Spill{Detail: c.Source.Detail}
+		c.spills = append(c.spills, spill)
+		c.tallies = append(c.tallies, &diag.Tally{By: c.By, Idle: c.Idle, Spill: spill})
+	}
+	t := c.tallies[c.used]
+	c.used++
+	t.Reset()
+	t.Filter = c.Filter
+	return t
 }
 
 // Incomplete turns the end of a list that is not whole into a gap: what came before it stands.

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sockleak/sockleak/cmd/internal/scan"
+	"github.com/sockleak/sockleak/report"
+)
+
+// defaultWatch is how often --watch looks when it is not told.
+const defaultWatch = 2 * time.Second
+
+// series is a report that is taken again and again.
+type series struct {
+	interval time.Duration // 0: once
+	count    int           // 0: until it is interrupted
+	screen   bool          // each report takes the place of the last
+}
+
+func seriesFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: watchFlag, Usage: "show it anew every `INTERVAL` (2s if none is given) until interrupted; where stdout is no terminal, one line of JSON each time", DefaultText: "once"},
+		&cli.DurationFlag{Name: "interval", Usage: "one report every `INTERVAL`", DefaultText: "once"},
+		&cli.IntFlag{Name: "count", Usage: "stop after `N` reports", DefaultText: "no end"},
+	}
+}
+
+// watchFlag may stand without its value.
+const watchFlag = "watch"
+
+// readSeries reads the flags of seriesFlags; a series that is watched by no terminal changes the format of o.
+func (p *program) readSeries(c *cli.Context, o *output) (*series, error) {
+	s := &series{interval: c.Duration("interval"), count: c.Int("count")}
+	if c.IsSet(watchFlag) {
+		if c.IsSet("interval") {
+			return nil, hint(usage("--watch and --interval contradict each other"), "give one of them")
+		}
+		s.interval = c.Duration(watchFlag)
+		if s.screen = o.opts.Width > 0 && !c.IsSet("output") && !c.Bool("json"); !s.screen && !c.IsSet("output") {
+			o.format = "jsonl"
+		}
+	}
+	repeats := c.IsSet(watchFlag) || c.IsSet("interval")
+	switch {
+	case repeats && s.interval < time.Millisecond:
+		return nil, hint(usage("an interval of %s", s.interval), "give one such as 2s or 500ms")
+	case c.IsSet("count") && s.count < 1:
+		return nil, hint(usage("--count %d", s.count), "give a number of reports")
+	case c.IsSet("count") && !repeats:
+		return nil, hint(usage("--count without --interval"), "--interval 1s --count %d takes %d reports", s.count, s.count)
+	case repeats && c.String("from") != "":
+		return nil, hint(usage("--from and a series contradict each other"), "what was recorded stays as it is")
+	}
+	if !repeats {
+		s.count = 1
+	}
+	return s, nil
+}
+
+// The control sequences of a screen that is written anew: what was there before comes back at the end.
+const (
+	screenOn   = "\x1b[?1049h\x1b[?25l"
+	screenOff  = "\x1b[?25h\x1b[?1049l"
+	screenHome = "\x1b[H"
+	lineEnd    = "\x1b[K"
+	screenRest = "\x1b[J"
+)
+
+// repeat writes one report after the other. Being interrupted between two ends a series, and is no error.
+func (p *program) repeat(ctx context.Context, s *series, o *output, take func(context.Context) (report.Value, error)) error {
+	if s.screen {
+		defer io.WriteString(p.stdout, screenOff)
+		if _, err := io.WriteString(p.stdout, screenOn); err != nil {
+			return unwritten(err)
+		}
+	}
+	for i := 1; ; i++ {
+		next := time.Now().Add(s.interval)
+		v, err := take(ctx)
+		if err != nil && i > 1 && ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.show(s, o, v); err != nil || i == s.count {
+			return err
+		}
+		if scan.Sleep(ctx, time.Until(next)) != nil {
+			return nil
+		}
+	}
+}
+
+// show writes one report of a series.
+func (p *program) show(s *series, o *output, v report.Value) error {
+	if !s.screen {
+		return p.write(o, v)
+	}
+	var text bytes.Buffer
+	width, height := terminalSize(p.stdout) // it may have been resized
+	o.opts.Width = width
+	if err := report.Write(&text, o.format, v, o.opts); err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	if len(lines) > height-1 {
+		lines = lines[:max(height-1, 0)]
+	}
+	_, err := fmt.Fprint(p.stdout, screenHome+strings.Join(lines, lineEnd+"\n")+lineEnd+"\n"+screenRest)
+	return unwritten(err)
+}
