@@ -261,18 +261,23 @@ func (t *Tally) merge(yield func(s *sum)) error {
 
 // sink restores a heap whose item i may be larger than those under it.
 func sink(heap []mergeItem, i int) {
+	if i >= len(heap) {
+		return
+	}
+	item := heap[i]
 	for {
 		child := 2*i + 1
 		if child >= len(heap) {
-			return
+			break
 		}
-		if child+1 < len(heap) && heap[child+1].key.less(heap[child].key) {
-			child++
+		if child+1 < len(heap) {
+			child += heap[child+1].key.below(heap[child].key)
 		}
-		if !heap[child].key.less(heap[i].key) {
-			return
+		if !heap[child].key.less(item.key) {
+			break
 		}
-		heap[i], heap[child] = heap[child], heap[i]
+		heap[i] = heap[child]
 		i = child
 	}
+	heap[i] = item
 }

@@ -51,14 +51,14 @@ var errRun = errors.New("the temporary data is not what was written")
 
 // scratch is what sorting, writing and reading need, kept for the next time.
 type scratch struct {
-	order   [2][]uint16
+	order   [2][]sortItem
 	run     []byte
 	cursors []cursor
 	heap    []mergeItem
 	window  []byte
 }
 
-func (w *scratch) orders(n int) (a, b []uint16) {
+func (w *scratch) items(n int) (a, b []sortItem) {
 	for i := range w.order {
 		w.order[i] = slices.Grow(w.order[i][:0], n)[:n]
 	}
@@ -79,8 +79,8 @@ func (t *Tally) room(k groupKey) *row {
 func (t *Tally) flush() {
 	b := t.scratch.run[:0]
 	var last groupKey
-	for _, i := range t.table.sorted(&t.scratch) {
-		r := &t.table.rows[i]
+	for _, it := range t.table.sorted(&t.scratch) {
+		r := &t.table.rows[it.row]
 		b = appendRow(b, last, r)
 		last = r.key
 	}
@@ -179,7 +179,7 @@ type cursor struct {
 	left int  // groups to come
 
 	rows  []row // of a table
-	order []uint16
+	order []sortItem
 
 	buf  []byte // what was read and not decoded yet
 	hold row
@@ -198,7 +198,7 @@ type source struct {
 func (c *cursor) next() error {
 	c.left--
 	if c.rows != nil {
-		c.row = &c.rows[c.order[len(c.order)-1-c.left]]
+		c.row = &c.rows[c.order[len(c.order)-1-c.left].row]
 		return nil
 	}
 	if len(c.buf) < maxRunRow && c.more.off < c.more.end {

@@ -46,11 +46,13 @@ func (k groupKey) compare(o groupKey) int {
 	return cmp.Or(cmp.Compare(k.hi, o.hi), cmp.Compare(k.lo, o.lo))
 }
 
-// less is compare < 0, without branches that a mixed stream makes guesswork.
-func (k groupKey) less(o groupKey) bool {
+func (k groupKey) less(o groupKey) bool { return k.below(o) == 1 }
+
+// below is 1 for less and 0 for not, without a branch: which of two is less is guesswork in a merge.
+func (k groupKey) below(o groupKey) int {
 	_, borrow := bits.Sub64(k.lo, o.lo, 0)
 	_, borrow = bits.Sub64(k.hi, o.hi, borrow)
-	return borrow != 0
+	return int(borrow)
 }
 
 // row is a group as a table holds it: 56 bytes, no pointer. A group of more than 2³² - 1 sockets has
@@ -101,7 +103,7 @@ func (r *row) add(s *netlinkss.Socket, clocks bool) {
 
 const (
 	firstRows = 1 << 7
-	maxRows   = 1 << 14 // a row's number and one more fit in rowBits, and its number in a uint16
+	maxRows   = 1 << 14 // a row's number and one more fit in rowBits
 	rowBits   = 15
 	rowMask   = 1<<rowBits - 1
 )
@@ -183,41 +185,57 @@ func (t *table) clear() {
 	clear(t.slots)
 }
 
-// sorted lists the numbers of the rows in the order of their keys: by one byte of the key after the
-// other, from the last, but for those that are the same in all.
-func (t *table) sorted(w *scratch) []uint16 {
-	order, other := w.orders(len(t.rows))
-	var vary groupKey
-	for i := range t.rows {
-		order[i] = uint16(i)
-		vary.hi |= t.rows[i].key.hi ^ t.rows[0].key.hi
-		vary.lo |= t.rows[i].key.lo ^ t.rows[0].key.lo
-	}
-	for shift := range 16 {
-		if vary.byteAt(shift) == 0 {
-			continue
-		}
-		var next [257]int // where the next row of each byte goes
-		for i := range t.rows {
-			next[1+int(t.rows[i].key.byteAt(shift))]++
-		}
-		for i := 1; i < len(next); i++ {
-			next[i] += next[i-1]
-		}
-		for _, i := range order {
-			b := t.rows[i].key.byteAt(shift)
-			other[next[b]] = i
-			next[b]++
-		}
-		order, other = other, order
-	}
-	return order
+// sortItem is a row's number, with the half of its key that is sorted by.
+type sortItem struct {
+	half uint64
+	row  uint32
 }
 
-// byteAt is one of the sixteen bytes, 0 the last.
-func (k groupKey) byteAt(n int) byte {
-	if n < 8 {
-		return byte(k.lo >> (8 * n))
+// sorted lists the rows in the order of their keys.
+func (t *table) sorted(w *scratch) []sortItem {
+	items, other := w.items(len(t.rows))
+	for i := range items {
+		items[i].row = uint32(i)
 	}
-	return byte(k.hi >> (8 * (n - 8)))
+	for _, high := range [...]bool{false, true} {
+		for i := range items {
+			k := &t.rows[items[i].row].key
+			items[i].half = k.lo
+			if high {
+				items[i].half = k.hi
+			}
+		}
+		items, other = sortByHalf(items, other)
+	}
+	return items
+}
+
+// sortByHalf sorts by one byte after the other, from the last, but for those that are the same in all. What is even stays in order.
+// The first of what it returns is the sorted one of the two.
+func sortByHalf(items, other []sortItem) (sorted, spare []sortItem) {
+	vary := uint64(0)
+	for i := range items {
+		vary |= items[i].half ^ items[0].half
+	}
+	for shift := 0; shift < 64; shift += 8 {
+		if byte(vary>>shift) == 0 {
+			continue
+		}
+		var next [256]int // where the next item of each byte goes
+		for i := range items {
+			next[byte(items[i].half>>shift)]++
+		}
+		at := 0
+		for b, n := range next {
+			next[b] = at
+			at += n
+		}
+		for _, it := range items {
+			b := byte(it.half >> shift)
+			other[next[b]] = it
+			next[b]++
+		}
+		items, other = other, items
+	}
+	return items, other
 }
