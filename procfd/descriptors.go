@@ -29,15 +29,11 @@ func (f *FS) descriptors(p *Process, idle <-chan struct{}) error {
 
 // leaderExited reads the state anew: it may have changed since the process was identified.
 func (f *FS) leaderExited(p *Process) bool {
-	proc, err := f.proc.Proc(p.PID)
-	if err != nil {
+	stat, err := f.stat(p.PID)
+	if err != nil || stat.start != p.Start {
 		return false
 	}
-	stat, err := proc.Stat()
-	if err != nil || stat.Starttime != p.Start {
-		return false
-	}
-	p.State, p.Threads = stat.State[0], stat.NumThreads
+	p.State, p.Threads = stat.state, stat.threads
 	return p.State == 'Z'
 }
 

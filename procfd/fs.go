@@ -79,26 +79,12 @@ func (f *FS) Parents() (map[int]int, error) {
 		return nil, err
 	}
 	parents := make(map[int]int, len(pids))
-	buf := make([]byte, 512) // the parent stands in front, after a name of at most 64 bytes
 	for _, pid := range pids {
-		stat, err := readInto(f.Path(pid, "stat"), buf)
-		if ppid, ok := parent(stat); err == nil && ok {
-			parents[pid] = ppid
+		if stat, err := f.stat(pid); err == nil {
+			parents[pid] = stat.ppid
 		}
 	}
 	return parents, nil
-}
-
-// parent reads the fourth field of /proc/PID/stat. The second is the name, in brackets and as the process likes it,
-// with brackets and line ends of its own.
-func parent(stat []byte) (ppid int, ok bool) {
-	rest := stat[bytes.LastIndexByte(stat, ')')+1:]
-	if len(rest) == len(stat) || len(rest) < 4 || rest[0] != ' ' || rest[2] != ' ' {
-		return 0, false
-	}
-	digits, _, ok := bytes.Cut(rest[3:], []byte(" "))
-	ppid, err := strconv.Atoi(string(digits))
-	return ppid, ok && err == nil && ppid >= 0
 }
 
 // Host is the machine, as far as a report needs it.
@@ -126,8 +112,13 @@ func (f *FS) line(elem ...string) string {
 }
 
 // Uptime reads the first number of /proc/uptime: how long ago the host was booted, time asleep included, to a hundredth of a
-// second. 0 when it cannot be read.
+// second. 0 when it cannot be read. Of the live one the clock that the kernel writes there tells it without a file.
 func (f *FS) Uptime() time.Duration {
+	if f.root == liveRoot {
+		if up := sinceBoot(); up > 0 {
+			return up.Truncate(time.Second / userHZ)
+		}
+	}
 	first, _, _ := strings.Cut(f.line("uptime"), " ")
 	seconds, err := strconv.ParseFloat(first, 64)
 	if err != nil || !(seconds >= 0 && seconds < 1e9) { // so written, NaN is out of range, too

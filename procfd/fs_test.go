@@ -68,17 +68,6 @@ func statWithParent(pid int, comm string, ppid int) string {
 	return strings.Replace(statLine(pid, comm, 'S', 5), fmt.Sprintf("%s) S 1 ", comm), fmt.Sprintf("%s) S %d ", comm, ppid), 1)
 }
 
-func FuzzParent(f *testing.F) {
-	for _, s := range []string{"", ")", "1 (a) S 2 3", "1 (a) S 2", "1 (a) S  3", ") S 99999999999999999999 "} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, stat []byte) {
-		if ppid, ok := parent(stat); ok && ppid < 0 {
-			t.Errorf("%q: %d", stat, ppid)
-		}
-	})
-}
-
 func TestHost(t *testing.T) {
 	f := tree{
 		"sys/kernel/hostname":  "web-1\n",

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -470,5 +471,16 @@ func TestKernelFirstLookedAt(t *testing.T) {
 	s.close()
 	if got, err := f.FirstLookedAt(p, SocketFD{FD: fd}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("after closing %v, %v", got, err)
+	}
+}
+
+// The clock and the file are one, in the namespace of the reader.
+func TestKernelUptime(t *testing.T) {
+	f := liveFS(t)
+	before := f.Uptime()
+	file := (&FS{root: f.root + "/."}).Uptime()
+	after := f.Uptime()
+	if before > file || file > after || before == 0 || before%(10*time.Millisecond) != 0 {
+		t.Errorf("the clock tells %v and %v, the file between them %v", before, after, file)
 	}
 }

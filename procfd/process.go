@@ -99,24 +99,24 @@ func (f *FS) Process(pid int) (*Process, error) {
 
 // Identify reads all of a process but its descriptors, which are most of the work.
 func (f *FS) Identify(pid int) (*Process, error) {
-	proc, err := f.proc.Proc(pid)
-	if err != nil {
-		return nil, gone(pid, err)
-	}
-	stat, err := proc.Stat()
+	stat, err := f.stat(pid)
 	if err != nil {
 		return nil, gone(pid, err)
 	}
 	p := &Process{
-		PID: pid, PPID: stat.PPID, Start: stat.Starttime, Name: stat.Comm, Threads: stat.NumThreads, State: stat.State[0],
-		RSS: uint64(max(stat.ResidentMemory(), 0)), FDTask: pid, NetTask: pid, Kernel: stat.Flags&flagKernelThread != 0,
+		PID: pid, PPID: stat.ppid, Start: stat.start, Name: stat.comm, Threads: stat.threads, State: stat.state,
+		RSS: uint64(max(stat.rss, 0)) * uint64(os.Getpagesize()), FDTask: pid, NetTask: pid, Kernel: stat.flags&flagKernelThread != 0,
 	}
 	p.Uptime = p.At(f.Uptime())
 	if p.Kernel {
 		return p, nil
 	}
-	p.identify(f, proc)
-	p.limits(proc)
+	if err := p.identify(f); err != nil {
+		return nil, gone(pid, err)
+	}
+	if p.SoftLimit, err = f.softLimit(pid); err != nil {
+		p.gap("limits", 0, err)
+	}
 	return p, nil
 }
 
@@ -163,12 +163,8 @@ func dirSize(dir string) int {
 
 // SameProcess reports whether pid is still the process that p was read from.
 func (f *FS) SameProcess(p *Process) bool {
-	proc, err := f.proc.Proc(p.PID)
-	if err != nil {
-		return false
-	}
-	stat, err := proc.Stat()
-	return err == nil && stat.Starttime == p.Start
+	stat, err := f.stat(p.PID)
+	return err == nil && stat.start == p.Start
 }
 
 func gone(pid int, err error) error {
@@ -178,7 +174,11 @@ func gone(pid int, err error) error {
 	return fmt.Errorf("process %d: %w", pid, err)
 }
 
-func (p *Process) identify(f *FS, proc procfs.Proc) {
+func (p *Process) identify(f *FS) error {
+	proc, err := f.proc.Proc(p.PID)
+	if err != nil {
+		return err
+	}
 	living := proc
 	if p.State == 'Z' && p.Threads > 1 { // its own files are empty
 		p.NetTask = f.liveTask(p)
@@ -187,15 +187,12 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 		}
 	}
 	p.Args, _ = living.CmdLine()
-	var err error
 	if p.Exe, err = living.Executable(); err != nil {
 		p.gap("executable", 0, err)
 	}
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
 	p.Runtime = f.recognise(p)
-	if status, err := proc.NewStatus(); err == nil {
-		p.UID, p.TGID = uint32(status.UIDs[1]), status.TGID
-	} else {
+	if p.UID, p.TGID, err = f.status(p.PID); err != nil {
 		p.gap("status", 0, err)
 	}
 	p.Cgroup = cgroupPath(proc)
@@ -203,6 +200,7 @@ func (p *Process) identify(f *FS, proc procfs.Proc) {
 	if p.Netns, err = netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
 		p.gap("network namespace", 0, err)
 	}
+	return nil
 }
 
 // liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
@@ -265,15 +263,6 @@ func (f *FS) Netns() uint64 {
 		return 0
 	}
 	return n
-}
-
-func (p *Process) limits(proc procfs.Proc) {
-	l, err := proc.Limits()
-	if err != nil {
-		p.gap("limits", 0, err)
-		return
-	}
-	p.SoftLimit = l.OpenFiles
 }
 
 func (p *Process) gap(what string, count int, err error) {

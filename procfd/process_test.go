@@ -190,7 +190,7 @@ func TestProcessGaps(t *testing.T) {
 
 func TestProcessUnparsable(t *testing.T) {
 	for _, tt := range []struct{ path, content, gap string }{
-		{"42/status", "Uid:\tx\t0\t0\t0\n", "status"},
+		{"42/status", "Uid:\t0\tx\t0\t0\n", "status"},
 		{"42/limits", "header\nMax open files many many files\n", "limits"},
 		{"42/limits", limitsFile("many"), "limits"},
 		{"42/ns/net", "-> mnt:[1]", "network namespace"},

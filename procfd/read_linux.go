@@ -3,6 +3,7 @@ package procfd
 import (
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,4 +24,13 @@ func readInto(path string, buf []byte) ([]byte, error) {
 		return nil, io.EOF
 	}
 	return buf[:n], nil
+}
+
+// sinceBoot is the reader's CLOCK_BOOTTIME, which /proc/uptime shows, too; 0 when there is none.
+func sinceBoot() time.Duration {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return 0
+	}
+	return time.Duration(now.Nano())
 }
