@@ -25,6 +25,8 @@ type FS struct {
 
 	mu          sync.Mutex
 	executables []executable // that were read
+
+	buffers sync.Pool // of *smallFile
 }
 
 // liveRoot is where the reader's own processes are: system calls take the numbers that it shows.

@@ -13,6 +13,20 @@ import (
 // smallFile holds the beginning of such a file, as far as anything is read of it.
 type smallFile [4 << 10]byte
 
+// small reads such a file of a process. What take is given is valid during its call.
+func (f *FS) small(pid int, name string, take func(b []byte) error) error {
+	buf, ok := f.buffers.Get().(*smallFile)
+	if !ok {
+		buf = new(smallFile)
+	}
+	defer f.buffers.Put(buf)
+	b, err := readInto(f.Path(pid, name), buf[:])
+	if err != nil {
+		return err
+	}
+	return take(b)
+}
+
 // stat is what is read of /proc/PID/stat.
 type stat struct {
 	comm    string
@@ -25,17 +39,15 @@ type stat struct {
 }
 
 // stat reads who a process is. The error is that of the system when it has ended.
-func (f *FS) stat(pid int) (stat, error) {
-	var buf smallFile
-	b, err := readInto(f.Path(pid, "stat"), buf[:])
-	if err != nil {
-		return stat{}, err
-	}
-	s, ok := parseStat(b)
-	if !ok {
-		return stat{}, fmt.Errorf("stat: malformed %.200q", b)
-	}
-	return s, nil
+func (f *FS) stat(pid int) (s stat, err error) {
+	err = f.small(pid, "stat", func(b []byte) error {
+		var ok bool
+		if s, ok = parseStat(b); !ok {
+			return fmt.Errorf("stat: malformed %.200q", b)
+		}
+		return nil
+	})
+	return s, err
 }
 
 // Places of fields in /proc/PID/stat, counted from behind the name.
@@ -92,12 +104,11 @@ func (s *stat) field(i int, field []byte) bool {
 
 // status reads the effective user of a process, and its number: another one than pid is that of a thread's process.
 func (f *FS) status(pid int) (uid uint32, tgid int, err error) {
-	var buf smallFile
-	b, err := readInto(f.Path(pid, "status"), buf[:])
-	if err != nil {
-		return 0, 0, err
-	}
-	return parseStatus(b)
+	err = f.small(pid, "status", func(b []byte) error {
+		uid, tgid, err = parseStatus(b)
+		return err
+	})
+	return uid, tgid, err
 }
 
 // parseStatus reads two lines of /proc/PID/status: "Tgid:\t42" and "Uid:\t1000\t1001\t1002\t1003". In the name, on the first
@@ -120,13 +131,12 @@ func parseStatus(b []byte) (uid uint32, tgid int, err error) {
 }
 
 // softLimit reads how many descriptors a process may have, [NoLimit] when there is none.
-func (f *FS) softLimit(pid int) (uint64, error) {
-	var buf smallFile
-	b, err := readInto(f.Path(pid, "limits"), buf[:])
-	if err != nil {
-		return 0, err
-	}
-	return parseLimits(b)
+func (f *FS) softLimit(pid int) (soft uint64, err error) {
+	err = f.small(pid, "limits", func(b []byte) error {
+		soft, err = parseLimits(b)
+		return err
+	})
+	return soft, err
 }
 
 // parseLimits reads the line "Max open files  1024  1048576  files" of /proc/PID/limits: the soft limit and the hard one.
