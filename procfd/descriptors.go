@@ -96,21 +96,26 @@ const (
 	mostOwnFDs  = 1 << 20
 )
 
+var (
+	errManyThreads = errors.New("these are too many threads to find out which have a descriptor table of their own")
+	errManyOwn     = errors.New("threads have too many descriptors in tables of their own")
+)
+
 // ownTables reads the descriptors of threads that have a table of their own (unshare(2) with CLONE_FILES).
 func (f *FS) ownTables(p *Process) {
 	if p.Threads < 2 {
 		return
 	}
-	tables, rest := f.tables(p.PID, p.FDTask)
+	tables, rest := f.tables(f.threads(p.PID), p.FDTask)
 	if rest > 0 {
-		p.gap("descriptors of threads", rest, errors.New("these are too many threads to find out which have a descriptor table of their own"))
+		p.gap("descriptors of threads", rest, errManyThreads)
 	}
 	read, unread := 0, 0
 	var why error
 	for _, tid := range tables {
 		dir := f.Path(p.PID, "task", strconv.Itoa(tid), "fd")
 		if read+dirSize(dir) > mostOwnFDs {
-			unread, why = unread+1, errors.New("threads have too many descriptors in tables of their own")
+			unread, why = unread+1, errManyOwn
 			continue
 		}
 		c, err := countTable(dir, nil)
@@ -142,14 +147,13 @@ func (p *Process) addOwn(tid int, c *fdCount) {
 	}
 }
 
-// tables finds the descriptor tables that a process has beside that of its thread main: one thread of each,
+// tables finds the descriptor tables that threads of a process have beside that of its thread main: one thread of each,
 // in the order of their numbers, and how many threads were too many to be compared. Where the kernel does not tell
 // there are none.
-func (f *FS) tables(pid, main int) (own []int, rest int) {
+func (f *FS) tables(tids []int, main int) (own []int, rest int) {
 	if f.root != liveRoot {
 		return nil, 0 // kcmp(2) knows the reader's own numbers alone
 	}
-	tids := f.threads(pid)
 	if len(tids) > mostThreads {
 		tids, rest = tids[:mostThreads], len(tids)-mostThreads
 	}
@@ -181,19 +185,26 @@ func (f *FS) listFDs(p *Process, dir string, idle <-chan struct{}) error {
 // countTable walks over one descriptor table, in the order of the descriptors.
 func countTable(dir string, idle <-chan struct{}) (sum fdCount, err error) {
 	var counts []*fdCount
-	err = walkMany(dir, idle, func() visit {
-		c := &fdCount{}
+	var asked []SocketFD // by descriptor
+	err = walkMany(dir, idle, func(n, listed int) visit {
+		if asked == nil {
+			asked = make([]SocketFD, n)
+		}
+		c := &fdCount{asked: asked}
+		if n == 0 && listed > 0 {
+			c.sockets = make([]SocketFD, 0, listed)
+		}
 		counts = append(counts, c)
 		return c.add
 	})
-	for i, c := range counts {
-		if i == 0 {
-			sum = *c // nearly always the one that there is
-			continue
-		}
+	sum.sockets = slices.DeleteFunc(asked, func(s SocketFD) bool { return s.Inode == 0 })
+	for _, c := range counts {
 		sum.join(c)
 	}
-	slices.SortFunc(sum.sockets, func(a, b SocketFD) int { return a.FD - b.FD })
+	slices.SortFunc(sum.sockets, func(a, b SocketFD) int { return a.FD - b.FD }) // in /proc they are in order
+	if len(sum.sockets) < cap(sum.sockets)/2 {
+		sum.sockets = slices.Clone(sum.sockets)
+	}
 	slices.Sort(sum.epolls)
 	slices.Sort(sum.urings)
 	return sum, err
@@ -216,8 +227,9 @@ type fdCount struct {
 	unread  int
 	why     error
 	byKind  [NumKinds]int
-	sockets []SocketFD
-	pipes   []uint64 // inodes
+	asked   []SocketFD // each in the place of its descriptor, shared with other threads; without an inode none
+	sockets []SocketFD // of higher descriptors
+	pipes   []uint64   // inodes
 	epolls  []int
 	urings  []int
 }
@@ -249,7 +261,12 @@ func (c *fdCount) add(fd int, target []byte, err error) {
 		c.byKind[kind]++
 		switch kind {
 		case KindSocket:
-			c.sockets = append(c.sockets, SocketFD{FD: fd, Inode: inode})
+			s := SocketFD{FD: fd, Inode: inode}
+			if fd < len(c.asked) {
+				c.asked[fd] = s
+			} else {
+				c.sockets = append(c.sockets, s)
+			}
 		case KindPipe:
 			c.pipes = append(c.pipes, inode)
 		case KindEpoll:

@@ -22,6 +22,8 @@ var ErrGone = errors.New("no such process")
 type FS struct {
 	root string
 	proc procfs.FS
+	// counts: the directories of descriptors tell how many there are (Linux 6.2).
+	counts bool
 
 	mu          sync.Mutex
 	executables []executable // that were read
@@ -38,7 +40,8 @@ func New(root string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open proc filesystem: %w", err)
 	}
-	return &FS{root: filepath.Clean(root), proc: proc}, nil
+	root = filepath.Clean(root)
+	return &FS{root: root, proc: proc, counts: countsDescriptors(root)}, nil
 }
 
 // Path is the path of a file of a process.

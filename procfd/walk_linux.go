@@ -27,8 +27,10 @@ func walkFDs(dir string, f visit) error {
 	return list(d, dir, 0, f)
 }
 
-func openDir(dir string) (int, error) {
-	d, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func openDir(dir string) (int, error) { return openDirAt(unix.AT_FDCWD, dir) }
+
+func openDirAt(at int, dir string) (int, error) {
+	d, err := unix.Openat(at, dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return 0, &os.PathError{Op: "open", Path: dir, Err: err}
 	}
@@ -47,42 +49,59 @@ const (
 // listing, a fifth of the work; and two threads can share it. Each thread has a visit of its own, from
 // visitor. The second begins when idle is closed, at once when that is nil or there are cores enough. What lies
 // beyond the dense part is listed.
-func walkMany(dir string, idle <-chan struct{}, visitor func() visit) error {
+//
+// visitor is called on the caller's thread, with how many descriptors are asked for by their numbers, from 0 on, and
+// before a listing with 0 and how many that may show, as far as it is known.
+func walkMany(dir string, idle <-chan struct{}, visitor func(asked, listed int) visit) error {
 	d, err := openDir(dir)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(d)
-	var st unix.Stat_t
-	var fs unix.Statfs_t
-	if unix.Fstat(d, &st) != nil || st.Size < denseFrom || unix.Fstatfs(d, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
-		return list(d, dir, 0, visitor())
+	w, ok := denseTable(d)
+	if !ok {
+		return list(d, dir, 0, visitor(0, int(w.want)))
 	}
-	n := int(st.Size)
-	w := dense{dir: d, want: int64(n), end: int64(n + n/8)}
-	w.share(n, idle, visitor)
-	// What was found may have been opened since, in place of what lies beyond: that is listed in any case. In
-	// /proc, the position of a descriptor is its number and the two dots'.
-	from := min(w.next.Load(), w.end)
-	if _, err := unix.Seek(d, from+2, unix.SEEK_SET); err != nil {
-		return &os.PathError{Op: "seek", Path: dir, Err: err}
-	}
-	return list(d, dir, int(from), visitor())
+	w.share(idle, visitor)
+	return w.listRest(dir, visitor(0, int(max(w.want-w.found.Load(), 0))))
 }
 
-// dense asks for the descriptors below end in blocks, until as many were found as are wanted.
+// dense asks for the descriptors below end in blocks, until as many were found as are wanted, or until there are so
+// many gaps that to list them costs less.
 type dense struct {
-	dir         int
-	want, end   int64
-	next, found atomic.Int64
+	dir                 int
+	want, end           int64
+	next, found, missed atomic.Int64
+	stop                func() bool // nil: never
+}
+
+// denseTable looks at a table; false: it is to be listed. want is how many descriptors are in it, 0 when the kernel
+// does not tell.
+func denseTable(d int) (*dense, bool) {
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if unix.Fstat(d, &st) != nil || unix.Fstatfs(d, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return &dense{}, false
+	}
+	return &dense{dir: d, want: st.Size, end: st.Size + st.Size/8}, st.Size >= denseFrom
+}
+
+// listRest lists what lies beyond the dense part. What was found there may have been opened since, in place of that, so it
+// is listed in any case. In /proc, the position of a descriptor is its number and the two dots'.
+func (w *dense) listRest(dir string, f visit) error {
+	from := min(w.next.Load(), w.end)
+	if _, err := unix.Seek(w.dir, from+2, unix.SEEK_SET); err != nil {
+		return &os.PathError{Op: "seek", Path: dir, Err: err}
+	}
+	return list(w.dir, dir, int(from), f)
 }
 
 // share runs on this thread and, if there is enough to do, on a second one.
-func (w *dense) share(n int, idle <-chan struct{}, visitor func() visit) {
+func (w *dense) share(idle <-chan struct{}, visitor func(asked, listed int) visit) {
 	over := make(chan struct{})
 	var second sync.WaitGroup
-	if cores := runtime.GOMAXPROCS(0); n >= parallelFrom && cores > 1 {
-		f := visitor()
+	if cores := runtime.GOMAXPROCS(0); w.want >= parallelFrom && cores > 1 {
+		f := visitor(int(w.end), 0)
 		second.Go(func() {
 			if idle != nil && cores == 2 {
 				select {
@@ -93,21 +112,35 @@ func (w *dense) share(n int, idle <-chan struct{}, visitor func() visit) {
 			w.run(f)
 		})
 	}
-	w.run(visitor())
+	w.run(visitor(int(w.end), 0))
 	close(over)
 	second.Wait()
+}
+
+// left is about how many descriptors are still to be asked for.
+func (w *dense) left() int64 {
+	if !w.goesOn() {
+		return 0
+	}
+	return max(w.end-w.next.Load(), 0)
+}
+
+func (w *dense) goesOn() bool {
+	found := w.found.Load()
+	return found < w.want && w.missed.Load() <= found/2+denseBlock && (w.stop == nil || !w.stop())
 }
 
 func (w *dense) run(f visit) {
 	r := fdWalk{dir: w.dir}
 	name := make([]byte, 0, 24)
-	for w.found.Load() < w.want {
+	for w.goesOn() {
 		from := w.next.Add(denseBlock) - denseBlock
 		if from >= w.end {
 			return
 		}
+		to := min(from+denseBlock, w.end)
 		found := int64(0)
-		for fd := from; fd < min(from+denseBlock, w.end); fd++ {
+		for fd := from; fd < to; fd++ {
 			name = append(strconv.AppendInt(name[:0], fd, 10), 0)
 			target, err := r.readlink(name)
 			if errors.Is(err, unix.ENOENT) {
@@ -117,6 +150,7 @@ func (w *dense) run(f visit) {
 			f(int(fd), target, err)
 		}
 		w.found.Add(found)
+		w.missed.Add(to - from - found)
 	}
 }
 

@@ -48,7 +48,7 @@ func walkedBeside(t *testing.T, idle <-chan struct{}, during func()) map[int]int
 	var mu sync.Mutex
 	times := map[int]int{}
 	var once sync.Once
-	err := walkMany("/proc/self/fd", idle, func() visit {
+	err := walkMany("/proc/self/fd", idle, func(int, int) visit {
 		return func(fd int, _ []byte, _ error) {
 			once.Do(during)
 			mu.Lock()

@@ -11,8 +11,8 @@ import (
 
 type visit func(fd int, target []byte, err error)
 
-func walkMany(dir string, _ <-chan struct{}, visitor func() visit) error {
-	return walkFDs(dir, visitor())
+func walkMany(dir string, _ <-chan struct{}, visitor func(asked, listed int) visit) error {
+	return walkFDs(dir, visitor(0, 0))
 }
 
 // walkFDs reads a recorded tree; only Linux has a live one.
@@ -46,3 +46,21 @@ func readInto(path string, buf []byte) ([]byte, error) {
 }
 
 func sinceBoot() time.Duration { return 0 }
+
+func countsDescriptors(string) bool { return false }
+
+// Search finds the descriptors on sockets that are wanted, in the order of their processes. denied are the processes that
+// could not be read.
+func (f *FS) Search(pids []int, want func(inode uint64) bool) (found []Holder, denied []int) {
+	for _, pid := range pids {
+		err := walkFDs(f.Path(pid, "fd"), func(fd int, target []byte, err error) {
+			if inode, ok := socketInode(target); err == nil && ok && want(inode) {
+				found = append(found, Holder{PID: pid, FD: fd, Inode: inode})
+			}
+		})
+		if isDenied(err) {
+			denied = append(denied, pid)
+		}
+	}
+	return found, denied
+}
