@@ -12,12 +12,14 @@ import (
 var ops = map[string]func(r *reply, args []int) error{
 	"ready": func(*reply, []int) error { return nil },
 
-	"socket": func(r *reply, a []int) error { return opened(r)(unix.Socket(a[0], a[1]|unix.SOCK_CLOEXEC, a[2])) },
-	"open":   func(r *reply, a []int) error { return opened(r)(openKind(Kind(a[0]))) },
-	"pipe":   func(r *reply, _ []int) error { return pipeOp(r) },
-	"close":  func(_ *reply, a []int) error { return unix.Close(a[0]) },
-	"dup2":   func(_ *reply, a []int) error { return unix.Dup3(a[0], a[1], unix.O_CLOEXEC) },
-	"inode":  inodeOp,
+	"socket":  func(r *reply, a []int) error { return opened(r)(unix.Socket(a[0], a[1]|unix.SOCK_CLOEXEC, a[2])) },
+	"open":    func(r *reply, a []int) error { return opened(r)(openKind(Kind(a[0]))) },
+	"sockets": func(r *reply, a []int) error { return socketsOp(r, a[0]) },
+	"owners":  ownersOp,
+	"pipe":    func(r *reply, _ []int) error { return pipeOp(r) },
+	"close":   func(_ *reply, a []int) error { return unix.Close(a[0]) },
+	"dup2":    func(_ *reply, a []int) error { return unix.Dup3(a[0], a[1], unix.O_CLOEXEC) },
+	"inode":   inodeOp,
 
 	"connect": func(_ *reply, a []int) error { return unix.Connect(a[0], loopbacks[a[1]].sockaddr(a[2])) },
 	"wait":    func(_ *reply, a []int) error { return wait(a[0], int16(a[1])) },
@@ -50,6 +52,22 @@ func opened(r *reply) func(fd int, err error) error {
 		r.Values = []int{fd}
 		return err
 	}
+}
+
+// socketsOp opens sockets, and answers with their inodes.
+func socketsOp(r *reply, n int) error {
+	for range n {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		inode, err := inodeOf(fd)
+		if err != nil {
+			return err
+		}
+		r.Values = append(r.Values, int(inode))
+	}
+	return nil
 }
 
 func pipeOp(r *reply) error {

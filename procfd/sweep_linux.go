@@ -12,12 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sweep walks the descriptors of many processes on all cores: those with the most first, so that no worker begins
-// with the longest walk when the others are done, and who has nothing left to begin helps with what is walked.
+// sweep walks the descriptors of many processes on all cores: those with the most first. A large table is walked by all
+// workers, which costs no more than one for each, and leaves none of them behind; then all is known of the first process
+// before the second is begun, which may not be needed. Small ones are walked side by side.
 type sweep struct {
 	fs   *FS
 	list []candidate
-	next atomic.Int64
+	next int // to be begun
 
 	// over reports whether nothing more is wanted of a process, given by its place in the list, and of all behind it.
 	over func(i int) bool
@@ -25,10 +26,11 @@ type sweep struct {
 	// when its number is used again. Several goroutines call it.
 	walked func(i, dir int, u unread)
 
-	mu     sync.Mutex
-	change *sync.Cond
-	begun  int       // processes that are being walked
-	big    []*shared // of their tables those where help is welcome
+	mu      sync.Mutex
+	change  *sync.Cond
+	begun   int       // processes that are being walked
+	opening int       // of these one whose large table is about to be among big, -1: none
+	big     []*shared // of their tables those where help is welcome
 }
 
 // candidate is a process to be walked.
@@ -64,73 +66,86 @@ type shared struct {
 // visited is one table of a process and what was seen of it.
 type visited struct {
 	i, task int
-	seen    atomic.Int64
+	seen    atomic.Bool // any descriptor
 	mu      sync.Mutex
 	unread  unread
 }
 
 // run walks with as many workers as there are cores. Each has a taker of its own.
 func (s *sweep) run(newTaker func() taker) {
-	s.change = sync.NewCond(&s.mu)
-	workers := min(runtime.GOMAXPROCS(0), len(s.list))
-	if len(s.list) > 0 && s.list[0].open >= parallelFrom {
-		workers = runtime.GOMAXPROCS(0)
-	}
+	s.change, s.opening = sync.NewCond(&s.mu), -1
 	var all sync.WaitGroup
-	for range workers {
+	for range runtime.GOMAXPROCS(0) {
 		take := newTaker()
 		all.Go(func() {
-			for i, ok := s.begin(); ok; i, ok = s.begin() {
+			for i, t := s.work(); i >= 0 || t != nil; i, t = s.work() {
+				if t != nil {
+					t.run(t.visit(take))
+					t.helpers.Done()
+					continue
+				}
 				s.process(i, take)
-				s.end()
-			}
-			for t := s.help(); t != nil; t = s.help() {
-				t.run(t.visit(take))
-				t.helpers.Done()
+				s.end(i)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// begin gives out the next process.
-func (s *sweep) begin() (i int, ok bool) {
+// work waits for something to do: a table that needs help, or else a process to begin; -1 and nil when all is done.
+func (s *sweep) work() (i int, t *shared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i = int(s.next.Load())
-	if i >= len(s.list) || s.over(i) {
-		return 0, false
+	for {
+		if t := s.most(); t != nil {
+			t.helpers.Add(1)
+			return -1, t
+		}
+		if s.opening < 0 && s.next < len(s.list) && !s.over(s.next) {
+			i := s.next
+			s.next++
+			s.begun++
+			if s.list[i].open >= parallelFrom {
+				s.opening = i
+			}
+			return i, nil
+		}
+		if s.begun == 0 {
+			return -1, nil
+		}
+		s.change.Wait()
 	}
-	s.next.Add(1)
-	s.begun++
-	return i, true
 }
 
-func (s *sweep) end() {
+// most is the table with the most left; nil: none is worth help.
+func (s *sweep) most() (most *shared) {
+	for _, t := range s.big {
+		if left := t.left(); left >= denseBlock && (most == nil || left > most.left()) {
+			most = t
+		}
+	}
+	return most
+}
+
+// opened lets others begin the next process, and help with the table t of this one, if it is not nil.
+func (s *sweep) opened(i int, t *shared) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening == i {
+		s.opening = -1
+	}
+	if t != nil {
+		s.big = append(s.big, t)
+	}
+	s.change.Broadcast()
+}
+
+func (s *sweep) end(i int) {
+	s.opened(i, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begun--
 	s.change.Broadcast()
-}
-
-// help waits for a table with work left, and takes that with the most; nil when all processes are done.
-func (s *sweep) help() *shared {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.begun > 0 {
-		var most *shared
-		for _, t := range s.big {
-			if left := t.left(); left >= denseBlock && (most == nil || left > most.left()) {
-				most = t
-			}
-		}
-		if most != nil {
-			most.helpers.Add(1)
-			return most
-		}
-		s.change.Wait()
-	}
-	return nil
 }
 
 // process walks all tables of a process.
@@ -156,7 +171,7 @@ type processWalk struct {
 
 func (w *processWalk) tables(pid int) {
 	main, tids := pid, w.fs.others(pid)
-	if w.table(0, "fd") == 0 {
+	if !w.table(0, "fd") {
 		main = w.living(pid, tids)
 	}
 	if len(tids) == 0 || w.over(w.i) {
@@ -183,7 +198,7 @@ func (w *processWalk) living(main int, tids []int) int {
 	leader := w.unread
 	for _, tid := range tids {
 		w.unread = unread{}
-		if w.table(0, taskFDs(tid)) > 0 {
+		if w.table(0, taskFDs(tid)) {
 			return tid
 		}
 		if w.unread.err != nil {
@@ -196,13 +211,13 @@ func (w *processWalk) living(main int, tids []int) int {
 
 func taskFDs(tid int) string { return "task/" + strconv.Itoa(tid) + "/fd" }
 
-// table walks over one descriptor table, and returns how many descriptors were seen in it.
-func (w *processWalk) table(task int, name string) int {
+// table walks over one descriptor table, and reports whether any descriptor was seen in it.
+func (w *processWalk) table(task int, name string) bool {
 	v := &visited{i: w.i, task: task}
 	err := w.walk(name, v)
 	w.unread.add(v.unread.descriptors, v.unread.err)
 	w.unread.add(0, err)
-	return int(v.seen.Load())
+	return v.seen.Load()
 }
 
 func (w *processWalk) walk(name string, v *visited) error {
@@ -230,10 +245,7 @@ func (s *sweep) together(t *shared, f visit) {
 		t.run(f)
 		return
 	}
-	s.mu.Lock()
-	s.big = append(s.big, t)
-	s.mu.Unlock()
-	s.change.Broadcast()
+	s.opened(t.i, t)
 	t.run(f)
 	s.mu.Lock()
 	s.big = slices.DeleteFunc(s.big, func(other *shared) bool { return other == t })
@@ -247,10 +259,17 @@ func (v *visited) visit(take taker) visit {
 			v.failed(err)
 			return
 		}
-		v.seen.Add(1)
+		v.see()
 		if inode, ok := socketInode(target); ok {
 			take(v.i, v.task, fd, inode)
 		}
+	}
+}
+
+// see writes once, as several threads read it.
+func (v *visited) see() {
+	if !v.seen.Load() {
+		v.seen.Store(true)
 	}
 }
 
@@ -259,7 +278,7 @@ func (v *visited) failed(err error) {
 	if isEnded(err) {
 		return
 	}
-	v.seen.Add(1)
+	v.see()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.unread.add(1, err)

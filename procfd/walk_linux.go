@@ -143,7 +143,7 @@ func (w *dense) run(f visit) {
 		for fd := from; fd < to; fd++ {
 			name = append(strconv.AppendInt(name[:0], fd, 10), 0)
 			target, err := r.readlink(name)
-			if errors.Is(err, unix.ENOENT) {
+			if err != nil && errors.Is(err, unix.ENOENT) {
 				continue
 			}
 			found++

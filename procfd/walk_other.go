@@ -64,3 +64,6 @@ func (f *FS) Search(pids []int, want func(inode uint64) bool) (found []Holder, d
 	}
 	return found, denied
 }
+
+// Owners is refused.
+func (*FS) Owners(*Wanted) (*Owned, error) { return nil, errLinuxOnly }
