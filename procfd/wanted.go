@@ -78,11 +78,13 @@ func (w *Wanted) grow() {
 	}
 }
 
-// place is where an inode stands, or the free place where it would.
+// place is where an inode stands, or the free place where it would. Inodes that follow each other, as those of a process's
+// sockets do, are neighbours, four in a line of the processor's cache.
 func (w *Wanted) place(inode uint64) *wanted {
-	h := (inode ^ w.seed) * 0x9e3779b97f4a7c15
+	h := (inode>>2 ^ w.seed) * 0x9e3779b97f4a7c15
 	h = (h ^ h>>32) * 0xd6e8feb86659fd93
-	i, _ := bits.Mul64(h, uint64(len(w.table)))
+	i, _ := bits.Mul64(h, uint64(len(w.table))/4)
+	i = i*4 + inode&3
 	for ; ; i++ {
 		if i == uint64(len(w.table)) {
 			i = 0
