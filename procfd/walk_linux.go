@@ -127,7 +127,7 @@ func (w *dense) left() int64 {
 
 func (w *dense) goesOn() bool {
 	found := w.found.Load()
-	return found < w.want && w.missed.Load() <= found/2+denseBlock && (w.stop == nil || !w.stop())
+	return found < w.want && w.missed.Load() <= found/2+w.want/4+denseBlock && (w.stop == nil || !w.stop())
 }
 
 func (w *dense) run(f visit) {
