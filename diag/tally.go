@@ -22,9 +22,10 @@ const (
 	ByLocalPort
 	ByUID
 	ByState
+	ByProcess // see [Tally.Wanted]
 )
 
-var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state"}
+var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state", "process"}
 
 // String is the grouping's name, as the command line takes it.
 func (b GroupBy) String() string { return groupByNames[int(b)%len(groupByNames)] }
@@ -111,7 +112,7 @@ func (m *Matrix) Total() int {
 	return n
 }
 
-// Tally counts sockets as they come. Its memory grows neither with the sockets nor with the groups: it
+// Tally counts sockets as they come. Its memory grows neither with the sockets, but for [ByProcess], nor with the groups: it
 // holds at most 16,384 groups, and what is more goes to Spill, at 5 to 20 bytes a group.
 //
 // By, Filter, Idle and Spill are set before the first Add, and are the same in tallies that are merged.
@@ -138,6 +139,8 @@ type Tally struct {
 	spilled  int64    // bytes that Spill holds
 	parts    []*Tally // merged
 	scratch  scratch
+	blocks   [][]waiting // by process
+	owners   []procfd.Owner
 }
 
 // start settles what does not change from socket to socket.
@@ -166,12 +169,20 @@ func (t *Tally) Add(s *netlinkss.Socket) {
 	} else {
 		t.IPv6.add(s)
 	}
-	k := t.keyOf(s)
+	if t.By == ByProcess {
+		t.wait(s)
+		return
+	}
+	t.row(t.keyOf(s)).add(s, t.Idle)
+}
+
+// row is the row of a group, with room for one more socket.
+func (t *Tally) row(k groupKey) *row {
 	r := t.table.row(k)
 	if r == nil || r.sockets == math.MaxUint32 {
 		r = t.room(k)
 	}
-	r.add(s, t.Idle)
+	return r
 }
 
 // Merge counts what other has counted, disjoint sockets of the same dump, and may have in part the same
@@ -189,6 +200,7 @@ func (t *Tally) Reset() {
 	t.started = false
 	t.table.clear()
 	t.runs, t.spilled = t.runs[:0], 0
+	t.blocks, t.owners = t.blocks[:0], nil
 	clear(t.parts)
 	t.parts = t.parts[:0]
 }
@@ -207,7 +219,7 @@ func (t *Tally) keyOf(s *netlinkss.Socket) groupKey {
 	return addrKey(s.Peer.Addr())
 }
 
-// Key is the group's key as a report shows it: an address, a port, a uid or a state. "*" is no peer.
+// Key is the group's key as a report shows it: an address, a port, a uid, a state, or name[PID]. "*" is no peer.
 func (t *Tally) Key(g *Group) string {
 	switch t.By {
 	case ByPeer:
@@ -217,6 +229,8 @@ func (t *Tally) Key(g *Group) string {
 		return g.key.addr().String()
 	case ByState:
 		return netlinkss.State(g.key.lo).String()
+	case ByProcess:
+		return t.ownerKey(g)
 	case ByPeerPort:
 		if g.key.lo == 0 {
 			return "*"

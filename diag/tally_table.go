@@ -82,11 +82,19 @@ func idleOf(s *netlinkss.Socket) idle {
 }
 
 func (r *row) add(s *netlinkss.Socket, clocks bool) {
+	i := idle(0)
+	if clocks {
+		i = idleOf(s)
+	}
+	r.count(s.State, s.Timer, s.RecvQ, s.SendQ, i)
+}
+
+func (r *row) count(state netlinkss.State, timer netlinkss.Timer, recvQ, sendQ uint32, i idle) {
 	r.sockets++
-	switch s.State {
+	switch state {
 	case netlinkss.Estab:
 		r.estab++
-		if s.Timer != netlinkss.TimerOff {
+		if timer != netlinkss.TimerOff {
 			r.estabTimer++
 		}
 	case netlinkss.CloseWait:
@@ -94,11 +102,9 @@ func (r *row) add(s *netlinkss.Socket, clocks bool) {
 	case netlinkss.Listen:
 		return // its queues count connections
 	}
-	r.recvQ += uint64(s.RecvQ)
-	r.sendQ += uint64(s.SendQ)
-	if clocks {
-		r.idle = max(r.idle, idleOf(s))
-	}
+	r.recvQ += uint64(recvQ)
+	r.sendQ += uint64(sendQ)
+	r.idle = max(r.idle, i)
 }
 
 const (

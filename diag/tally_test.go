@@ -85,6 +85,8 @@ SYN-SENT sockets=1 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-
 TIME-WAIT sockets=4 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=0
 CLOSE-WAIT sockets=2 estab=0 timer=0 no-timer=0 close-wait=2 idle=2h00m recv-q=14 send-q=0
 LISTEN sockets=2 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=0`,
+		ByProcess: `
+no process sockets=15 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`, // without inodes
 	}
 	for _, name := range GroupByNames() {
 		by, err := ParseGroupBy(name)

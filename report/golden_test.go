@@ -40,6 +40,7 @@ func goldens() []golden {
 		{"partial", Leakscan(partial()), Options{}, ""},
 		{"tcpstat", Tcpstat(stat()), Options{}, ""},
 		{"tcpstat-top", Tcpstat(statOf(&diag.Tally{Idle: true}, "send-q", 2)), Options{NoHeader: true}, "table"},
+		{"tcpstat-process", Tcpstat(byProcess("node")), Options{}, ""},
 		{"tcpstat-bare", Tcpstat(statOf(&diag.Tally{}, "sockets", 0)), Options{}, ""},
 		{"compare", Compare("before", leaking(), "after", clean()), Options{Top: 1}, ""},
 	}

@@ -75,6 +75,9 @@ func hostileStat() *diag.Stat {
 func hostileValues() map[string]Value {
 	values := map[string]Value{"leakscan": Leakscan(hostileResult()), "leakscan --all": LeakscanAll(hostileResult()), "tcpstat": Tcpstat(hostileStat())}
 	for i, s := range hostile {
+		values[fmt.Sprintf("tcpstat by process %d", i)] = Tcpstat(byProcess(s))
+	}
+	for i, s := range hostile {
 		values[fmt.Sprintf("compare %d", i)] = Compare(s, partial(), s+s, partial())
 	}
 	return values

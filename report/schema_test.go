@@ -69,7 +69,7 @@ var tcpstatShape = object{
 	"states": list{object{"state": str, "sockets": num, "timers": numbered{"": num}, "ipv4": timersShape, "ipv6": timersShape}},
 	"groups": list{object{
 		"key": str, "sockets": num, "estab": num, "estab_timer": num, "estab_no_timer": num, "close_wait": num,
-		"oldest_idle_ms": numNull, "recv_q": num, "send_q": num,
+		"oldest_idle_ms": numNull, "recv_q": num, "send_q": num, "process": orNull{object{"pid": num, "name": str, "uid": num}},
 	}},
 	"groups_left_out": num, "gaps": list{gapShape},
 }
@@ -107,6 +107,7 @@ func TestSchema(t *testing.T) {
 		{"all", LeakscanAll(crowd()), "sockleak.leakscan/1", leakscanShape},
 		{"all of nothing", LeakscanAll(empty), "sockleak.leakscan/1", leakscanShape},
 		{"count", Tcpstat(stat()), "sockleak.tcpstat/1", tcpstatShape},
+		{"count by process", Tcpstat(byProcess("node")), "sockleak.tcpstat/1", tcpstatShape},
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
 	} {

@@ -131,13 +131,19 @@ func (v tcpstat) groups() Section {
 		{Key: "oldest_idle_ms", Head: "Oldest idle", Right: true, Data: !v.s.Tally.Idle},
 		{Key: "recv_q", Head: "Recv-Q", Right: true},
 		{Key: "send_q", Head: "Send-Q", Right: true},
+		{Key: "pid", Data: true},
+		{Key: "uid", Data: true},
 	}}
 	for i := range v.s.Groups {
 		g := &v.s.Groups[i]
-		t.Rows = append(t.Rows, []Cell{
+		row := []Cell{
 			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), number(g.EstabTimer),
-			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ),
-		})
+			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {},
+		}
+		if p, ok := v.s.Tally.Owner(g); ok {
+			row[len(row)-2], row[len(row)-1] = number(p.PID), number(p.UID)
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	if len(v.s.Groups) == 0 {
 		t.More = "no socket matches"
@@ -154,6 +160,7 @@ func (v tcpstat) rest() int { return v.s.Distinct - len(v.s.Groups) }
 func groupHead(by diag.GroupBy) string {
 	return [...]string{
 		diag.ByPeer: "Peer Address", diag.ByPeerPort: "Peer Port", diag.ByLocalPort: "Local Port", diag.ByUID: "UID", diag.ByState: "State",
+		diag.ByProcess: "Process",
 	}[by]
 }
 
@@ -203,6 +210,14 @@ type wireGroup struct {
 	OldestIdleMS *int64 `json:"oldest_idle_ms"`
 	RecvQ        uint64 `json:"recv_q"`
 	SendQ        uint64 `json:"send_q"`
+	// Process is null but by process, and there of those that no process holds or whose process was not found.
+	Process *wireOwner `json:"process"`
+}
+
+type wireOwner struct {
+	PID  int    `json:"pid"`
+	Name string `json:"name"`
+	UID  uint32 `json:"uid"`
 }
 
 func (v tcpstat) wire(Options) any {
@@ -231,10 +246,18 @@ func (v tcpstat) wire(Options) any {
 		g := &s.Groups[i]
 		w.Groups = append(w.Groups, wireGroup{
 			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: g.EstabTimer, EstabNoTimer: g.EstabNoTimer,
-			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ,
+			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g),
 		})
 	}
 	return w
+}
+
+func wireOwnerOf(t *diag.Tally, g *diag.Group) *wireOwner {
+	p, ok := t.Owner(g)
+	if !ok {
+		return nil
+	}
+	return &wireOwner{p.PID, p.Name, p.UID}
 }
 
 func wireTimersOf(m *diag.Matrix, state int) wireTimers {

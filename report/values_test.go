@@ -235,3 +235,23 @@ func statOf(t *diag.Tally, order string, top int) *diag.Stat {
 		Sockstat: &procfd.Sockstat{InUse: 28800, InUse6: 9, Orphan: 0, TW: 40, Alloc: -1},
 	}
 }
+
+// byProcess is a count by process, of which one has that name, with sockets of nobody and of one who was not found.
+func byProcess(name string) *diag.Stat {
+	t := &diag.Tally{By: diag.ByProcess}
+	for inode := range uint32(6) {
+		s := sock(netlinkss.Estab, "10.0.0.1:8080", "10.0.0.8:1", netlinkss.TCPInfo{})
+		s.Inode = inode
+		t.Add(s)
+	}
+	t.Wanted(func(inode uint64) (int, bool) { return int(inode) - 1, true })
+	t.Own([]procfd.Owner{{PID: 4242, UID: 1000, Name: name}, {PID: 7, Name: "nginx"}}, []int32{0, 1, 0, -1, 0})
+	groups, distinct, err := t.Groups("sockets", 3)
+	if err != nil {
+		panic(err) // nothing was spilled
+	}
+	return &diag.Stat{
+		Groups: groups, Distinct: distinct, Tally: t, Source: "sock_diag", Took: 42 * time.Millisecond,
+		Snapshot: diag.Snapshot{At: noon, Host: webHost, Gaps: []diag.Gap{{What: "processes of sockets", Count: 1, Why: "the descriptors of one process may not be read: run as root"}}},
+	}
+}

@@ -3,11 +3,14 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
 )
 
 // Count counts the sockets of the reader's namespace, or of a recorded dump, as often as it is asked to. Every sample uses the
@@ -63,6 +66,13 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
 		})
 	}
+	if c.By == diag.ByProcess {
+		gaps, err := c.own(stat.Tally)
+		if err != nil {
+			return nil, err
+		}
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	}
 	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
 	}
@@ -104,6 +114,53 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 		return nil, err
 	}
 	return []diag.Gap{gap}, nil
+}
+
+// own finds the processes of what was counted.
+func (c *Count) own(t *diag.Tally) ([]diag.Gap, error) {
+	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
+	t.Wanted(wanted.Add)
+	owned, err := c.Source.FS.Owners(wanted)
+	if err != nil {
+		return nil, err
+	}
+	of := make([]int32, wanted.Len())
+	wanted.Each(func(n, process int) { of[n] = int32(process) })
+	t.Own(owned.Processes, of)
+	c.Source.Detail("%d processes hold sockets of this network namespace", len(owned.Processes))
+	return ownerGaps(owned), nil
+}
+
+// ownerGaps says why sockets have no owner.
+func ownerGaps(o *procfd.Owned) []diag.Gap {
+	if o.Missing == 0 {
+		return nil
+	}
+	denied, why := 0, error(nil)
+	for _, u := range o.Unread {
+		if errors.Is(u.Err, fs.ErrPermission) {
+			denied++
+		} else {
+			why = u.Err
+		}
+	}
+	gap := diag.Gap{What: "processes of sockets", Count: o.Missing}
+	switch {
+	case denied > 0:
+		gap.Why = fmt.Sprintf("the descriptors of %s may not be read: run as root", processes(denied))
+	case why != nil:
+		gap.Why = fmt.Sprintf("the descriptors of %s could not be read: %v", processes(len(o.Unread)), why)
+	default:
+		gap.Why = "no process has a descriptor on them: they were closed meanwhile, or are in a message that nobody has received, or registered with io_uring"
+	}
+	return []diag.Gap{gap}
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "one process"
+	}
+	return fmt.Sprintf("%d processes", n)
 }
 
 // tally is an empty one, of the last sample if there is one left.
