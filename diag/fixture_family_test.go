@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -25,6 +26,9 @@ type family struct {
 	kin   []kinOf
 	after []func(*Join)
 	judge *procfd.Process // of whom the next kin are
+	// shared are the inodes that processes beside the look hold.
+	shared []uint64
+	took   time.Duration
 }
 
 type kinOf struct {
@@ -53,6 +57,7 @@ func procOf(j *Join, pid int) *Proc {
 func (p *fixtureParser) spaceWord(key, value string) {
 	if key == "took" {
 		took := p.duration(value)
+		p.space.took = took
 		p.space.after = append(p.space.after, func(j *Join) { j.space.Took = took })
 		return
 	}
@@ -183,6 +188,7 @@ func (p *fixtureParser) heldWords(inode uint64, words []string) {
 			for _, o := range strings.Split(value, ",") {
 				others = append(others, p.holder(o))
 			}
+			p.space.shared = append(p.space.shared, inode)
 			set = func(h *HeldSocket) { h.Others = append(h.Others, others...) }
 		default:
 			continue

@@ -105,33 +105,46 @@ func readFixture(t testing.TB, file string) *fixture {
 
 // history joins what was seen, look by look. order is applied to each dump first: a verdict must not
 // hang on the order in which the kernel lists sockets.
-func (f *fixture) history(order func([]*netlinkss.Socket)) *History {
+func (f *fixture) history(order func([]*netlinkss.Socket)) *History { return f.looked(order, nil) }
+
+// looked is the history of looks that keep all, or what is left of it by sieve.
+func (f *fixture) looked(order func([]*netlinkss.Socket), sieve *sieve) *History {
 	h := &History{}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, l := range f.looks {
 		at = at.Add(l.after)
 		snap := &Snapshot{At: at, Host: procfd.Host{Name: "host", Kernel: "6.18.0", Uptime: f.uptime}}
 		for i, s := range l.spaces {
-			snap.Spaces = append(snap.Spaces, s.join(uint64(4026531840+i), order))
+			snap.Spaces = append(snap.Spaces, s.join(uint64(4026531840+i), order, sieve))
 		}
 		h.Add(snap)
 	}
 	return h
 }
 
-func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket)) *Space {
+func (s *fixtureSpace) join(netns uint64, order func([]*netlinkss.Socket), sieve *sieve) *Space {
 	space := &Space{Netns: netns, Sysctls: s.sysctls}
 	j := NewJoin(space, s.procs)
 	s.addKin(j)
 	dump := slices.Clone(s.sockets)
 	order(dump)
-	for _, sock := range dump {
-		j.Add(sock)
+	if sieve == nil {
+		for _, sock := range dump {
+			j.Add(sock)
+		}
+	} else {
+		sieve.add(j, dump, s.took)
 	}
 	for _, u := range j.Unlisted() {
 		j.Dark(u, s.dark[u.Inode])
 	}
+	if sieve != nil {
+		sieve.recall(j, dump, s)
+	}
 	j.Space()
+	if sieve != nil {
+		sieve.share(j, dump, s.shared)
+	}
 	for _, p := range j.procs {
 		for i := range p.Held {
 			if on, ok := s.asked[p.Held[i].Cookie]; ok {

@@ -2,7 +2,10 @@ package diag
 
 import (
 	"cmp"
+	"hash/maphash"
+	"maps"
 	"slices"
+	"sync"
 
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -16,25 +19,29 @@ import (
 // [Join.Unlisted]. Inode numbers come from a 32-bit counter that a long-lived host wraps round, so two
 // living sockets can share one; such an inode is blamed on nobody and becomes a gap.
 type Join struct {
-	space  *Space
-	procs  []*Proc // those of the space, then their kin
-	inodes map[uint64]*wanted
-	fds    []int
-	kept   []netlinkss.Socket // the last block
-	twice  int                // inodes of two sockets
-	nobody nobody
+	space *Space
+	procs []*Proc // those of the space, then their kin
+	index index
+	sift  *sift // nil: everything is kept
+	own   *Part // of Add
+
+	seed   maphash.Seed
+	toward towardPeers
+
+	mu      sync.Mutex         // of what follows, while sockets are added
+	kept    []netlinkss.Socket // the last block
+	fds     []int              // the last block
+	twice   map[uint32]bool    // inodes of two sockets, by their first descriptor
+	listens map[listenPort]bool
+	parts   []*Part
+	nobody  nobody
 }
 
-// wanted is a socket inode that processes have descriptors on.
-type wanted struct {
-	owners []owner // process by process
-	found  bool
-	twice  bool
-	cookie uint64
+// listenPort is a port that a process of the join listens on.
+type listenPort struct {
+	proc int32
+	port uint16
 }
-
-// owner is one descriptor, as its indexes into Join.procs and that process's Sockets.
-type owner struct{ proc, socket int32 }
 
 // NewJoin begins the join of a namespace, described by space, with processes that live in it.
 func NewJoin(space *Space, processes []*procfd.Process) *Join {
@@ -42,7 +49,11 @@ func NewJoin(space *Space, processes []*procfd.Process) *Join {
 	for _, p := range processes {
 		descriptors += len(p.Sockets)
 	}
-	j := &Join{space: space, inodes: make(map[uint64]*wanted, descriptors), fds: make([]int, 0, descriptors)}
+	j := &Join{
+		space: space, index: newIndex(len(processes), descriptors), seed: maphash.MakeSeed(),
+		twice: map[uint32]bool{}, listens: map[listenPort]bool{},
+	}
+	j.toward = newTowardPeers(j.seed, descriptors)
 	for _, p := range processes {
 		space.Procs = append(space.Procs, j.admit(p))
 	}
@@ -72,24 +83,17 @@ func (j *Join) admit(p *procfd.Process) *Proc {
 	if !slices.IsSortedFunc(p.Sockets, byTable) {
 		slices.SortFunc(p.Sockets, byTable) // shareHolders looks them up
 	}
-	n := int32(len(j.procs))
-	proc := &Proc{Process: p, Space: j.space, Gaps: processGaps(p), Held: make([]HeldSocket, len(p.Sockets))}
+	proc := &Proc{Process: p, Space: j.space, Gaps: processGaps(p)}
 	j.procs = append(j.procs, proc)
-	// One block for all, cut into pieces of one: nearly every socket has one descriptor.
-	entries := make([]wanted, 0, len(p.Sockets))
-	owners := make([]owner, 0, len(p.Sockets))
-	for k, s := range p.Sockets {
-		o := owner{n, int32(k)}
-		if w := j.inodes[s.Inode]; w != nil {
-			w.owners = append(w.owners, o)
-			continue
-		}
-		owners = append(owners, o)
-		n := len(owners)
-		entries = append(entries, wanted{owners: owners[n-1 : n : n]})
-		j.inodes[s.Inode] = &entries[len(entries)-1]
-	}
+	j.index.admit(p.Sockets)
 	return proc
+}
+
+// descriptor is one of the join, and its process.
+func (j *Join) descriptor(d uint32) (*Proc, procfd.SocketFD) {
+	proc := j.index.proc[d]
+	p := j.procs[proc]
+	return p, p.Sockets[d-j.index.base[proc]]
 }
 
 func processGaps(p *procfd.Process) []Gap {
@@ -109,23 +113,122 @@ func processGaps(p *procfd.Process) []Gap {
 
 // Add takes one socket of the dump and keeps it if one of the processes holds it, or what counts of it if
 // nobody does. A socket that the dump repeats counts once.
-func (j *Join) Add(s *netlinkss.Socket) { j.add(s, true) }
+func (j *Join) Add(s *netlinkss.Socket) { j.whole().add(s, true) }
 
 // Take is Add for a socket that stays as it is: it is kept without being copied.
-func (j *Join) Take(s *netlinkss.Socket) { j.add(s, false) }
+func (j *Join) Take(s *netlinkss.Socket) { j.whole().add(s, false) }
+
+// Part takes a share of a dump. Each may have a goroutine of its own.
+type Part struct {
+	join    *Join
+	listens map[listenPort]bool // as far as they are known
+	usual   []Usual             // by process
+	peers   peerSet
+}
+
+// Part is a new part, after the listeners.
+func (j *Join) Part() *Part {
+	p := &Part{join: j, listens: maps.Clone(j.listens), usual: make([]Usual, len(j.procs))}
+	j.parts = append(j.parts, p)
+	return p
+}
+
+// whole is the part that [Join.Add] adds to.
+func (j *Join) whole() *Part {
+	if j.own == nil {
+		j.own = j.Part()
+		j.own.listens = j.listens
+	}
+	return j.own
+}
+
+// Add is [Join.Add].
+func (p *Part) Add(s *netlinkss.Socket) { p.add(s, true) }
+
+func (p *Part) add(s *netlinkss.Socket, reused bool) {
+	j := p.join
+	if s.Inode == 0 || s.State == netlinkss.Listen {
+		j.mu.Lock()
+		j.addUnheld(s, reused)
+		j.mu.Unlock()
+	}
+	first, ok := j.index.find(uint64(s.Inode))
+	if !ok {
+		return
+	}
+	if marked, same := j.index.mark(first, s.Cookie); !marked {
+		if !same {
+			j.mu.Lock()
+			j.twice[first] = true
+			j.mu.Unlock()
+		}
+		return
+	}
+	peer := netlinkss.Unmap(s.Peer)
+	connected := connectedTo(s)
+	print := uint64(0)
+	if connected || j.sift != nil {
+		print = printOf(j.seed, peer)
+	}
+	known := factsOf(s)
+	if connected {
+		known |= factConnected
+		j.index.procs(first, func(int32) { j.toward.add(print, peer.Port()) })
+	}
+	if p.pass(first, s, known, print) {
+		return
+	}
+	j.index.facts[first] = known | factKept
+	j.mu.Lock()
+	j.hold(first, s, reused, nil)
+	j.mu.Unlock()
+}
+
+// pass counts a socket of which there is nothing to say, and reports whether it is one.
+func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, print uint64) bool {
+	j := p.join
+	if j.sift == nil || !j.index.alone(first) {
+		return false
+	}
+	proc := j.index.proc[first]
+	more, usual := j.sift.usual(j.procs[proc], s)
+	if !usual {
+		return false
+	}
+	j.index.facts[first] = known | more
+	p.usual[proc].countUsual(more)
+	if int(proc) < len(j.space.Procs) && s.Peer.Port() != 0 && !p.listens[listenPort{proc, s.Local.Port()}] {
+		p.peers.add(print, proc)
+	}
+	return true
+}
+
+func factsOf(s *netlinkss.Socket) (f facts) {
+	switch s.State {
+	case netlinkss.Listen, netlinkss.Unconn, netlinkss.BoundInactive:
+	default:
+		f = factConnection
+	}
+	if isMPTCP(s) {
+		f |= factMPTCP
+	}
+	return f
+}
 
 // AddForeign is Add for a socket of another namespace than the processes': only what they hold of it counts.
 func (j *Join) AddForeign(space *Space, s *netlinkss.Socket) {
-	w := j.inodes[uint64(s.Inode)]
-	if s.Inode == 0 || w == nil || w.found {
+	first, ok := j.index.find(uint64(s.Inode))
+	if !ok {
 		return
 	}
-	j.hold(w, s, true)
-	for _, o := range w.owners {
-		if h := &j.procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
-			h.Space = space
-		}
+	if marked, _ := j.index.mark(first, s.Cookie); !marked {
+		return
 	}
+	j.index.facts[first] = factsOf(s) | factKept
+	if connectedTo(s) {
+		j.index.facts[first] |= factConnected
+	}
+	j.hold(first, s, true, space)
 }
 
 // keepBlock is how many sockets share one piece of memory.
@@ -140,61 +243,39 @@ func (j *Join) keep(s *netlinkss.Socket) *netlinkss.Socket {
 	return &j.kept[len(j.kept)-1]
 }
 
-func (j *Join) add(s *netlinkss.Socket, reused bool) {
-	if s.Inode == 0 {
-		j.addNobodys(s, reused)
-		return
+// keepFD makes a list of one descriptor, which is what nearly every socket has: a piece of a block.
+func (j *Join) keepFD(fd int) []int {
+	if len(j.fds) == cap(j.fds) {
+		j.fds = make([]int, 0, 4*keepBlock)
 	}
-	if s.State == netlinkss.Listen {
-		j.nobody.listen(s)
-	}
-	w := j.inodes[uint64(s.Inode)]
-	if w == nil {
-		return
-	}
-	if w.found {
-		if w.cookie != s.Cookie && !w.twice {
-			w.twice = true
-			j.twice++
-		}
-		return
-	}
-	j.hold(w, s, reused)
+	j.fds = append(j.fds, fd)
+	n := len(j.fds)
+	return j.fds[n-1 : n : n]
 }
 
-// hold puts a socket to those who hold it.
-func (j *Join) hold(w *wanted, s *netlinkss.Socket, reused bool) {
-	w.found, w.cookie = true, s.Cookie
+// hold puts a socket to those who hold it. space is nil for the processes' own.
+func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, space *Space) {
 	if reused {
 		s = j.keep(s)
 	}
-	var held *HeldSocket
-	var last owned
-	for i, o := range w.owners {
-		p := j.procs[o.proc]
-		fd := p.Sockets[o.socket]
-		switch now := (owned{o.proc, fd.Task}); {
-		case i == 0 || now.proc != last.proc:
-			held, last = &p.Held[o.socket], now
-			held.Socket, held.Task, held.Keepalive, held.Direction = s, fd.Task, KeepaliveOf(s), DirectionOf(s)
-		case now != last:
-			continue // a copy in a thread's own table: see shareHolders
-		}
-		if len(held.FDs) == 0 {
-			// Nearly every socket has one: a piece of one block.
-			j.fds = append(j.fds, fd.FD)
-			n := len(j.fds)
-			held.FDs = j.fds[n-1 : n : n]
-			continue
-		}
-		held.FDs = append(held.FDs, fd.FD)
+	if s.State == netlinkss.Listen {
+		j.index.procs(first, func(proc int32) { j.listens[listenPort{proc, s.Local.Port()}] = true })
 	}
-}
-
-// owned is a descriptor table: that of a process, or of one of its threads.
-type owned struct {
-	proc int32
-	task int
+	var holder *Proc
+	var held *HeldSocket
+	j.index.ring(first, func(d uint32) {
+		p, fd := j.descriptor(d)
+		if p != holder {
+			p.Held = append(p.Held, HeldSocket{
+				Socket: s, FDs: j.keepFD(fd.FD), Task: fd.Task, Keepalive: KeepaliveOf(s), Direction: DirectionOf(s), Space: space,
+			})
+			holder, held = p, &p.Held[len(p.Held)-1]
+			return
+		}
+		if held.Task == fd.Task { // else a copy in a thread's own table: see shareHolders
+			held.FDs = append(held.FDs, fd.FD)
+		}
+	})
 }
 
 // Unlisted is a socket descriptor that the dump did not show.
@@ -208,9 +289,9 @@ type Unlisted struct {
 // the dump, or dark. Asking it decides; then one of Dark, Found, Foreign or Unread takes the answer.
 func (j *Join) Unlisted() []Unlisted {
 	var list []Unlisted
-	for _, p := range j.space.Procs { // what kin have unlisted is not theirs to be judged for
-		for _, s := range p.Sockets {
-			if !j.inodes[s.Inode].found {
+	for i, p := range j.space.Procs { // what kin have unlisted is not theirs to be judged for
+		for k, s := range p.Sockets {
+			if !j.isListed(j.index.base[i]+uint32(k), s.Inode) {
 				list = append(list, Unlisted{Proc: p, SocketFD: s})
 			}
 		}
@@ -218,10 +299,18 @@ func (j *Join) Unlisted() []Unlisted {
 	return list
 }
 
+// isListed is Listed for one descriptor of those on the socket, and quicker.
+func (j *Join) isListed(d uint32, inode uint64) bool {
+	if j.index.alone(d) {
+		return j.index.marks[d] != 0
+	}
+	return j.Listed(inode)
+}
+
 // Listed reports whether a socket was found.
 func (j *Join) Listed(inode uint64) bool {
-	w := j.inodes[inode]
-	return w != nil && w.found
+	_, ok := j.index.found(inode)
+	return ok
 }
 
 // Dark records a descriptor on a TCP socket that is listed nowhere.
@@ -250,7 +339,7 @@ func (j *Join) Unread(p *Proc, what string, count int, why string) {
 // Space ends the join.
 func (j *Join) Space() *Space {
 	for _, p := range j.procs {
-		p.Held = j.compact(p.Held)
+		j.settleHeld(p)
 		slices.SortFunc(p.Dark, func(a, b DarkSocket) int { return cmp.Or(a.Task-b.Task, a.FD-b.FD) })
 		settleDirections(p)
 		if p.Foreign > 0 {
@@ -266,57 +355,80 @@ func (j *Join) Space() *Space {
 			})
 		}
 	}
-	if j.twice > 0 {
+	if n := len(j.twice); n > 0 {
 		j.space.Gaps = append(j.space.Gaps, Gap{
-			What: "sockets", Count: j.twice, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
+			What: "sockets", Count: n, Why: "another socket has the same inode number (the kernel's counter went round), so the holder is not certain",
 		})
 	}
+	j.settleUsual()
 	j.shareHolders()
 	j.settleNobodys()
 	return j.space
 }
 
-// shareHolders notes who else has a descriptor on a socket: the other processes of the join, and threads that have a
-// table of their own.
-func (j *Join) shareHolders() {
-	for _, w := range j.inodes {
-		if !w.found || len(w.owners) < 2 {
-			continue
+// settleUsual sums up what was counted. Of two sockets with one inode neither counts.
+func (j *Join) settleUsual() {
+	for _, part := range j.parts {
+		for i, u := range part.usual {
+			j.procs[i].Usual.add(u)
 		}
-		for _, o := range w.owners {
-			p := j.procs[o.proc]
-			own := p.Sockets[o.socket]
-			i, ok := slices.BinarySearchFunc(p.Held, own, func(h HeldSocket, s procfd.SocketFD) int {
-				return byTable(procfd.SocketFD{Task: h.Task, FD: h.FD()}, s)
-			})
-			if !ok {
-				continue // a further descriptor of a socket that the process has already
-			}
-			for _, other := range w.owners {
-				q := j.procs[other.proc]
-				if s := q.Sockets[other.socket]; q != p || s.Task != own.Task {
-					p.Held[i].Others = append(p.Held[i].Others, Holder{PID: q.PID, Task: s.Task, FD: s.FD, Name: q.Name})
-				}
-			}
+	}
+	for first := range j.twice {
+		facts := j.index.facts[first]
+		if u := &j.procs[j.index.proc[first]].Usual; facts&factKept != 0 {
+			continue
+		} else if facts&factNoTimer != 0 {
+			u.NoTimer--
+		} else {
+			u.Timer--
 		}
 	}
 }
 
-// compact closes the gaps that descriptors have left whose socket was not found, or is not certain.
-func (j *Join) compact(held []HeldSocket) []HeldSocket {
-	n := 0
-	for i := range held {
-		h := &held[i]
-		if len(h.FDs) == 0 || j.twice > 0 && j.inodes[uint64(h.Inode)].twice {
+// shareHolders notes who else has a descriptor on a socket: the other processes of the join, and threads that have a
+// table of their own.
+func (j *Join) shareHolders() {
+	for _, slot := range j.index.slots {
+		first := uint32(0)
+		if slot.inode != 0 {
+			first = j.index.next[slot.last]
+		}
+		if slot.inode == 0 || first == slot.last || j.index.marks[first] == 0 || j.twice[first] {
 			continue
 		}
-		if n != i {
-			held[n] = *h
-		}
-		n++
+		j.index.ring(first, func(d uint32) {
+			p, own := j.descriptor(d)
+			h := p.heldBy(own)
+			if h == nil {
+				return // a further descriptor of a socket that the process has already
+			}
+			j.index.ring(first, func(d uint32) {
+				if q, s := j.descriptor(d); q != p || s.Task != own.Task {
+					h.Others = append(h.Others, Holder{PID: q.PID, Task: s.Task, FD: s.FD, Name: q.Name})
+				}
+			})
+		})
 	}
-	clear(held[n:])
-	return held[:n]
+}
+
+// heldBy is the socket whose first descriptor that is, nil when none is kept. After [Join.Space].
+func (p *Proc) heldBy(fd procfd.SocketFD) *HeldSocket {
+	i, ok := slices.BinarySearchFunc(p.Held, fd, func(h HeldSocket, s procfd.SocketFD) int { return byTable(h.SocketFD(), s) })
+	if !ok {
+		return nil
+	}
+	return &p.Held[i]
+}
+
+// settleHeld puts the sockets of a process in the order of their descriptors, those left out that are not certain.
+func (j *Join) settleHeld(p *Proc) {
+	if len(j.twice) > 0 {
+		p.Held = slices.DeleteFunc(p.Held, func(h HeldSocket) bool {
+			first, _ := j.index.find(uint64(h.Inode))
+			return j.twice[first]
+		})
+	}
+	slices.SortFunc(p.Held, func(a, b HeldSocket) int { return byTable(a.SocketFD(), b.SocketFD()) })
 }
 
 // settleDirections lets the listening ports decide where the counters could not.
@@ -348,11 +460,62 @@ func settleDirection(d Direction, port uint16, listens map[uint16]bool) Directio
 func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 	j.Add(s)
 	j.nobody.hideQueue(s)
-	for _, o := range j.inodes[uint64(s.Inode)].owners {
-		if h := &j.procs[o.proc].Held[o.socket]; len(h.FDs) > 0 {
-			h.Ask(keepalive)
-		}
+	first, ok := j.index.find(uint64(s.Inode))
+	if !ok {
+		return
 	}
+	j.index.procs(first, func(proc int32) {
+		held := j.procs[proc].Held
+		for i := len(held) - 1; i >= 0; i-- { // it is the last one as a rule
+			if held[i].Inode == s.Inode {
+				held[i].Ask(keepalive)
+				return
+			}
+		}
+	})
+}
+
+// Descriptors is how many descriptors on sockets of any kind the processes have.
+func (j *Join) Descriptors() int { return len(j.index.next) }
+
+// IsConnection reports whether a socket was found and is neither listening nor closed. Several goroutines may ask.
+func (j *Join) IsConnection(inode uint64) bool {
+	first, ok := j.index.found(inode)
+	return ok && j.index.facts[first]&factConnection != 0 && !j.twice[first]
+}
+
+// Holders are the processes of the join that hold a socket, each with the first of its descriptors.
+func (j *Join) Holders(inode uint64) []Holder {
+	first, ok := j.index.found(inode)
+	if !ok || j.twice[first] {
+		return nil
+	}
+	var list []Holder
+	last := (*Proc)(nil)
+	j.index.ring(first, func(d uint32) {
+		if p, s := j.descriptor(d); p != last {
+			last = p
+			list = append(list, Holder{PID: p.PID, FD: s.FD, Task: s.Task, Name: p.Name})
+		}
+	})
+	return list
+}
+
+// Share notes that somebody else has a descriptor on a socket. After [Join.Space].
+func (j *Join) Share(inode uint64, holder Holder) {
+	first, ok := j.index.found(inode)
+	if !ok || j.index.facts[first]&factConnection == 0 {
+		return
+	}
+	last := (*Proc)(nil)
+	j.index.ring(first, func(d uint32) {
+		if p, s := j.descriptor(d); p != last {
+			last = p
+			if h := p.heldBy(s); h != nil {
+				h.Others = append(h.Others, holder)
+			}
+		}
+	})
 }
 
 // QueuePorts are the ports of the processes' listeners on which connections wait to be accepted.
@@ -360,7 +523,7 @@ func (j *Join) QueuePorts() []uint16 {
 	var ports []uint16
 	for _, p := range j.space.Procs {
 		for i := range p.Held {
-			if h := &p.Held[i]; len(h.FDs) > 0 && h.State == netlinkss.Listen && h.RecvQ > 0 && !slices.Contains(ports, h.Local.Port()) {
+			if h := &p.Held[i]; h.State == netlinkss.Listen && h.RecvQ > 0 && !slices.Contains(ports, h.Local.Port()) {
 				ports = append(ports, h.Local.Port())
 			}
 		}
@@ -372,7 +535,7 @@ func (j *Join) QueuePorts() []uint16 {
 func (j *Join) HasMPTCP() bool {
 	for _, p := range j.space.Procs {
 		for i := range p.Held {
-			if isMPTCP(&p.Held[i]) {
+			if isMPTCP(p.Held[i].Socket) {
 				return true
 			}
 		}
@@ -381,23 +544,16 @@ func (j *Join) HasMPTCP() bool {
 }
 
 // isMPTCP: the peer's end of such a connection is told by MPTCP's own dump alone; TCP goes on saying ESTAB.
-func isMPTCP(h *HeldSocket) bool {
-	return len(h.FDs) > 0 && h.State == netlinkss.Estab && h.ULP.String() == "mptcp"
+func isMPTCP(s *netlinkss.Socket) bool {
+	return s.State == netlinkss.Estab && s.ULP[0] == 'm' && s.ULP.String() == "mptcp"
 }
 
 // AddMPTCP takes one socket of a dump of MPTCP. That has no clock of the end: how long ago it came cannot be told, so
 // it is a gap and no finding.
 func (j *Join) AddMPTCP(s *netlinkss.Socket) {
-	w := j.inodes[uint64(s.Inode)]
-	if w == nil || s.State != netlinkss.CloseWait {
+	first, ok := j.index.found(uint64(s.Inode))
+	if !ok || s.State != netlinkss.CloseWait || j.index.facts[first]&factMPTCP == 0 {
 		return
 	}
-	last := int32(-1)
-	for _, o := range w.owners {
-		p := j.procs[o.proc]
-		if o.proc != last && isMPTCP(&p.Held[o.socket]) {
-			p.MPTCPEnded++
-		}
-		last = o.proc
-	}
+	j.index.procs(first, func(proc int32) { j.procs[proc].MPTCPEnded++ })
 }

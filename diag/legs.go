@@ -64,42 +64,87 @@ func (l *leg) key(ended Direction) legKey {
 	return legKey{l.mirrored(), ended}
 }
 
-// legOf is the leg of a connection in ESTAB or CLOSE-WAIT; ok is false when its counters do not tell.
-func legOf(h *HeldSocket, uptime time.Duration) (l leg, ok bool) {
-	if !hasClocks(h.Socket) || h.InfoLen() < netlinkss.InfoHasBytes || h.Direction == DirectionUnknown {
-		return leg{}, false
+// trafficOf is what a program has read from a connection in ESTAB or CLOSE-WAIT and written to it; ok is false when its counters do
+// not tell.
+func trafficOf(s *netlinkss.Socket) (t traffic, ok bool) {
+	if s.State != netlinkss.Estab && s.State != netlinkss.CloseWait || !hasClocks(s) || s.InfoLen() < netlinkss.InfoHasBytes {
+		return traffic{}, false
 	}
-	i := &h.Info
-	received, unread := i.BytesReceived, uint64(h.RecvQ)
-	if h.State == netlinkss.CloseWait {
+	i := &s.Info
+	received, unread := i.BytesReceived, uint64(s.RecvQ)
+	if s.State == netlinkss.CloseWait {
 		received-- // its FIN; Recv-Q counts that as well while it is not read
 		unread -= min(unread, 1)
 	}
-	l = leg{held: h, direction: h.Direction, ended: h.State == netlinkss.CloseWait, age: Age(h.Socket, uptime)}
-	l.traffic = traffic{read: received - unread, written: i.BytesSent - i.BytesRetrans + uint64(i.NotSentBytes)}
-	l.lastRead, l.lastWritten = lastOf(i)
-	return l, unread <= received && received <= i.BytesReceived
+	t = traffic{read: received - unread, written: i.BytesSent - i.BytesRetrans + uint64(i.NotSentBytes)}
+	return t, unread <= received && received <= i.BytesReceived
 }
 
-// legsOfDead are the legs that a dead connection may have been: whether its peer had sent a FIN, which counts as one byte,
-// cannot be told any more.
+// legOf is the leg of a connection in ESTAB or CLOSE-WAIT; ok is false when that is not told.
+func legOf(p *Proc, h *HeldSocket, uptime time.Duration) (l leg, ok bool) {
+	s := p.reading(h)
+	if s == nil || h.Direction == DirectionUnknown {
+		return leg{}, false
+	}
+	l = leg{held: h, direction: h.Direction, ended: s.State == netlinkss.CloseWait, age: Age(s, uptime)}
+	if l.traffic, ok = trafficOf(s); !ok {
+		return leg{}, false
+	}
+	l.lastRead, l.lastWritten = lastOf(&s.Info)
+	return l, true
+}
+
+// reading is the record of a connection whose clocks may be compared with those of others; nil when it was gone, or in another state,
+// at the second of two readings.
+func (p *Proc) reading(h *HeldSocket) *netlinkss.Socket {
+	if p.again == nil || h.Space != nil {
+		return h.Socket
+	}
+	if s := p.again.legs[h.Cookie]; s != nil && s.State == h.State {
+		return s
+	}
+	return nil
+}
+
+// rowsTook is how far apart the readings of its connections are at the most.
+func (p *Proc) rowsTook() time.Duration {
+	if p.again != nil {
+		return p.again.took
+	}
+	return p.Space.Took
+}
+
+// legsOfDead are the legs that a dead connection may have been.
 func legsOfDead(d *DarkSocket) []leg {
-	i := &d.Info
-	if d.Alive != Dead || d.Direction == DirectionUnknown || i.SegsIn == 0 {
+	if d.Direction == DirectionUnknown {
 		return nil
 	}
-	l := leg{direction: d.Direction, ended: true}
-	l.traffic = traffic{read: i.BytesReceived, written: i.BytesSent - i.BytesRetrans}
-	l.lastRead, l.lastWritten = lastOf(i)
-	if i.BytesReceived == 0 {
-		return []leg{l}
+	var legs []leg
+	for _, t := range trafficsOfDead(d) {
+		l := leg{direction: d.Direction, ended: true, traffic: t}
+		l.lastRead, l.lastWritten = lastOf(&d.Info)
+		legs = append(legs, l)
 	}
-	fin := l
+	return legs
+}
+
+// trafficsOfDead are what a dead connection may have carried: whether its peer had sent a FIN, which counts as one byte, cannot be
+// told any more.
+func trafficsOfDead(d *DarkSocket) []traffic {
+	i := &d.Info
+	if d.Alive != Dead || i.SegsIn == 0 {
+		return nil
+	}
+	t := traffic{read: i.BytesReceived, written: i.BytesSent - i.BytesRetrans}
+	if i.BytesReceived == 0 {
+		return []traffic{t}
+	}
+	fin := t
 	fin.read--
 	if i.DataSegsIn == 0 {
-		return []leg{fin}
+		return []traffic{fin}
 	}
-	return []leg{l, fin}
+	return []traffic{t, fin}
 }
 
 func lastOf(i *netlinkss.TCPInfo) (read, written time.Duration) {

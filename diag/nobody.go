@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -53,7 +54,12 @@ func (n *nobody) hideQueue(s *netlinkss.Socket) {
 	}
 }
 
-func (j *Join) addNobodys(s *netlinkss.Socket, reused bool) {
+// addUnheld takes a listener, of whomever, or a socket that nobody holds.
+func (j *Join) addUnheld(s *netlinkss.Socket, reused bool) {
+	if s.Inode != 0 {
+		j.nobody.listen(s)
+		return
+	}
 	switch s.State {
 	case netlinkss.TimeWait:
 		j.nobody.timeWait = append(j.nobody.timeWait, rowOf(s))
@@ -79,40 +85,39 @@ func (j *Join) settleNobodys() {
 		return
 	}
 	listens, peers := j.indexPorts()
-	concerned := func(row peerRow, f func(*Proc)) {
+	concerned := func(row *peerRow, f func(*Proc)) {
 		byPort := listens[row.port]
 		for _, i := range byPort {
 			f(j.space.Procs[i])
 		}
-		for _, i := range peers[row.peer] {
-			if !slices.Contains(byPort, i) {
+		print := printOf(j.seed, row.peer)
+		k, _ := slices.BinarySearchFunc(peers, print, func(s peerSlot, print uint64) int { return cmp.Compare(s.print, print) })
+		for ; k < len(peers) && peers[k].print == print; k++ {
+			if i := int(peers[k].proc) - 1; !slices.Contains(byPort, i) {
 				f(j.space.Procs[i])
 			}
 		}
 	}
-	for _, row := range j.nobody.timeWait {
-		concerned(row, func(p *Proc) { p.TimeWait++ })
+	for i := range j.nobody.timeWait {
+		concerned(&j.nobody.timeWait[i], func(p *Proc) { p.TimeWait++ })
 	}
-	for _, row := range j.nobody.orphans {
-		concerned(row, func(p *Proc) { p.Orphans++ })
+	for i := range j.nobody.orphans {
+		concerned(&j.nobody.orphans[i], func(p *Proc) { p.Orphans++ })
 	}
 }
 
-// indexPorts notes which process listens where and is connected to whom.
-func (j *Join) indexPorts() (listens map[uint16][]int, peers map[netip.AddrPort][]int) {
-	listens, peers = make(map[uint16][]int), make(map[netip.AddrPort][]int)
+// indexPorts notes which process listens where and is connected to whom, the latter by the prints of the peers.
+func (j *Join) indexPorts() (listens map[uint16][]int, peers []peerSlot) {
+	listens = make(map[uint16][]int)
+	var set peerSet
 	for i, p := range j.space.Procs {
 		ports := p.Listens()
 		for port := range ports {
 			listens[port] = append(listens[port], i)
 		}
 		add := func(peer netip.AddrPort, local uint16) {
-			if !peer.IsValid() || peer.Port() == 0 || ports[local] {
-				return
-			}
-			peer = netlinkss.Unmap(peer)
-			if list := peers[peer]; !slices.Contains(list, i) {
-				peers[peer] = append(list, i)
+			if peer.IsValid() && peer.Port() != 0 && !ports[local] {
+				set.add(printOf(j.seed, netlinkss.Unmap(peer)), int32(i))
 			}
 		}
 		for k := range p.Held {
@@ -122,6 +127,16 @@ func (j *Join) indexPorts() (listens map[uint16][]int, peers map[netip.AddrPort]
 			add(p.Dark[k].Peer, p.Dark[k].Local.Port())
 		}
 	}
+	for _, part := range j.parts {
+		for _, s := range part.peers.slots {
+			if s.proc != 0 {
+				set.add(s.print, s.proc-1)
+			}
+		}
+		part.peers = peerSet{}
+	}
+	peers = slices.DeleteFunc(set.slots, func(s peerSlot) bool { return s.proc == 0 })
+	slices.SortFunc(peers, func(a, b peerSlot) int { return cmp.Compare(a.print, b.print) })
 	return listens, peers
 }
 
@@ -202,34 +217,4 @@ func (at listenAt) everywhere() []listenAt {
 		return []listenAt{to(v4Everywhere), to(netip.IPv6Unspecified())}
 	}
 	return []listenAt{to(netip.IPv6Unspecified())}
-}
-
-// BusyPeers are the peers towards which the processes have at least so many connections, TIME-WAIT included. After [Join.Space].
-func (j *Join) BusyPeers(atLeast int) map[netip.AddrPort][]*Proc {
-	counts := map[netip.AddrPort]int{}
-	holders := map[netip.AddrPort][]*Proc{}
-	for _, p := range j.space.Procs {
-		for i := range p.Held {
-			h := &p.Held[i]
-			if h.Direction != Connected && h.State != netlinkss.SynSent {
-				continue
-			}
-			peer := netlinkss.Unmap(h.Peer)
-			counts[peer]++
-			if list := holders[peer]; len(list) == 0 || list[len(list)-1] != p {
-				holders[peer] = append(list, p)
-			}
-		}
-	}
-	for _, row := range j.nobody.timeWait {
-		if counts[row.peer] > 0 {
-			counts[row.peer]++
-		}
-	}
-	for peer, n := range counts {
-		if n < atLeast {
-			delete(holders, peer)
-		}
-	}
-	return holders
 }

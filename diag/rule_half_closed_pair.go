@@ -62,7 +62,7 @@ func leftLegs(p *Pass) []*HeldSocket {
 	var ended []leg
 	for i := range p.Proc.Held {
 		if h := &p.Proc.Held[i]; h.State == netlinkss.CloseWait && closeWaitProved(p, h) {
-			if l, ok := legOf(h, p.Uptime); ok {
+			if l, ok := legOf(p.Proc, h, p.Uptime); ok {
 				ended = append(ended, l)
 			}
 		}
@@ -73,7 +73,7 @@ func leftLegs(p *Pass) []*HeldSocket {
 			ended = append(ended, legsOfDead(d)...)
 		}
 	}
-	pairs := newPairing(ended, p.Proc.Space.Took)
+	pairs := newPairing(ended, p.Proc.rowsTook())
 	if pairs == nil {
 		return nil
 	}
@@ -82,7 +82,7 @@ func leftLegs(p *Pass) []*HeldSocket {
 		if h.State != netlinkss.Estab {
 			continue
 		}
-		if l, ok := legOf(h, p.Uptime); ok {
+		if l, ok := legOf(p.Proc, h, p.Uptime); ok {
 			pairs.add(l, h.SendQ == 0 && Idle(h.Socket, p.Uptime).AtLeast(grace) && !p.Claimed(h))
 		}
 	}

@@ -3,6 +3,7 @@ package diag
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -54,11 +55,18 @@ func checkPortExhaustion(p *Pass) {
 
 // towards is how many connections the process has to a destination.
 func (p *Proc) towards(d Destination) (n int) {
-	peer := netlinkss.Unmap(d.Peer)
+	to := toward{d.Local.Unmap(), netlinkss.Unmap(d.Peer)}
+	from := func(local netip.Addr) bool {
+		return !to.local.IsValid() || to.local.IsUnspecified() || local == to.local
+	}
 	for i := range p.Held {
-		h := &p.Held[i]
-		if netlinkss.Unmap(h.Peer) == peer && (!d.Local.IsValid() || d.Local.IsUnspecified() || h.Local.Addr().Unmap() == d.Local.Unmap()) {
+		if h := &p.Held[i]; !h.Counted && netlinkss.Unmap(h.Peer) == to.peer && from(h.Local.Addr().Unmap()) {
 			n++
+		}
+	}
+	for usual, m := range p.passed {
+		if usual.peer == to.peer && from(usual.local) {
+			n += m
 		}
 	}
 	return n

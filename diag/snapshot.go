@@ -51,8 +51,10 @@ type Proc struct {
 	*procfd.Process
 	Space *Space
 
-	Held []HeldSocket // by descriptor
+	Held []HeldSocket // by descriptor, but for those that are usual
 	Dark []DarkSocket // by descriptor
+	// Usual are those of its sockets that were counted and not kept.
+	Usual Usual
 
 	// TimeWait counts the namespace's TIME-WAIT sockets on the ports that this process listens on, or
 	// towards the peers that it is connected to. No process holds them.
@@ -77,6 +79,9 @@ type Proc struct {
 	// Foreign counts TCP sockets of another network namespace that could not be read.
 	Foreign int
 	Gaps    []Gap
+
+	passed map[toward]int // of its usual sockets, how many go where much of the local ports does
+	again  *again         // nil unless its connections were read a second time
 }
 
 // HeldSocket is a listed socket and the descriptors that one process has on it.
@@ -102,6 +107,8 @@ type HeldSocket struct {
 	Options *Options
 	// Space is the namespace that it belongs to, nil for the process's own.
 	Space *Space
+	// Counted: it is one of [Proc.Usual] as well, and was found to matter later.
+	Counted bool
 }
 
 // Flag is a setting that may not be known.
@@ -216,6 +223,7 @@ type DarkSocket struct {
 	Local  netip.AddrPort
 	Peer   netip.AddrPort // the last, or the one that it tried; not valid when there was none
 	Info   netlinkss.TCPInfo
+	Asked  time.Time // when Info was; the zero time: not known
 	// Direction of the connection that it was.
 	Direction Direction
 }

@@ -21,9 +21,19 @@ type counts struct {
 }
 
 func countsOf(p *diag.Proc) counts {
-	c := counts{byState: map[string]int{}, dark: len(p.Dark), foreign: p.Foreign, timeWait: p.TimeWait}
+	usual := p.Usual.Timer + p.Usual.NoTimer
+	c := counts{
+		byState: map[string]int{}, dark: len(p.Dark), foreign: p.Foreign, timeWait: p.TimeWait,
+		estab: usual, timer: p.Usual.Timer, noTimer: p.Usual.NoTimer,
+	}
+	if usual > 0 {
+		c.byState[netlinkss.Estab.String()] = usual
+	}
 	for i := range p.Held {
 		h := &p.Held[i]
+		if h.Counted {
+			continue
+		}
 		c.byState[h.State.String()]++
 		switch {
 		case h.State == netlinkss.CloseWait:

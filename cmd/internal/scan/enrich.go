@@ -3,7 +3,6 @@ package scan
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"strconv"
 
@@ -21,7 +20,7 @@ func (l *look) enrich(ctx context.Context) {
 	l.ends(ctx)
 	l.tickets()
 	l.waits()
-	l.holders()
+	l.holders(ctx)
 	l.flags()
 	l.options()
 	l.destinations(ctx)
@@ -122,25 +121,13 @@ func (l *look) wantedEnds() map[uint64][]*diag.End {
 	ends := map[uint64][]*diag.End{}
 	for _, p := range l.space.Procs {
 		for i := range p.Held {
-			if end := p.Held[i].End; end != nil && end.Inode != 0 {
+			end := p.Held[i].End
+			if end == nil || end.Inode == 0 {
+				continue
+			}
+			if end.Holders = l.join.Holders(uint64(end.Inode)); len(end.Holders) == 0 {
 				ends[uint64(end.Inode)] = append(ends[uint64(end.Inode)], end)
 			}
-		}
-	}
-	if len(ends) == 0 {
-		return ends
-	}
-	for _, p := range l.judged() {
-		for i := range p.Held {
-			h := &p.Held[i]
-			for _, end := range ends[uint64(h.Inode)] {
-				end.Holders = append(end.Holders, diag.Holder{PID: p.PID, FD: h.FD(), Task: h.Task, Name: p.Name})
-			}
-		}
-	}
-	for inode, list := range ends {
-		if len(list[0].Holders) > 0 {
-			delete(ends, inode)
 		}
 	}
 	return ends
@@ -171,32 +158,43 @@ func (l *look) tickets() {
 
 // waits asks what the processes wait for, where some socket of theirs may have been abandoned.
 func (l *look) waits() {
+	l.waiting = map[*diag.Proc]*procfd.Waits{}
 	for _, p := range l.judged() {
-		if !anyHeld(p, l.mayBeAbandoned) {
-			continue
-		}
-		waits, err := l.Source.FS.Waits(p.Process)
-		if err != nil {
-			continue // then it is not known
-		}
-		p.EventLoop = waits.Sets > 0
-		open := 0 // of those that it may have inherited, where nothing tells whether it knows of them
-		for i := range p.Held {
-			h := &p.Held[i]
-			if !isConnection(h) {
-				continue
-			}
-			h.Watch = waits.Watched(h.SocketFD())
-			if h.Watch == procfd.WatchUnknown && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime) {
-				open++
-			}
-		}
-		if open > 0 && waits.Blind != nil {
-			l.space.Gaps = append(l.space.Gaps, diag.Gap{
-				What: "what waits for inherited sockets of " + diag.Subject(p.Process), Count: open, Why: reason(waits.Blind),
-			})
+		if p.Usual.Quiet && anyHeld(p, isConnection) || anyHeld(p, l.mayBeAbandoned) {
+			l.askWaits(p)
 		}
 	}
+}
+
+func (l *look) askWaits(p *diag.Proc) {
+	waits, err := l.Source.FS.Waits(p.Process)
+	if err != nil {
+		return // then it is not known
+	}
+	p.EventLoop = waits.Sets > 0
+	l.waiting[p] = waits
+	if open := l.watched(p); open > 0 && waits.Blind != nil {
+		l.space.Gaps = append(l.space.Gaps, diag.Gap{
+			What: "what waits for inherited sockets of " + diag.Subject(p.Process), Count: open, Why: reason(waits.Blind),
+		})
+	}
+}
+
+// watched notes what waits for the connections of a process, and counts those that it may have inherited and of which nothing tells
+// whether it knows of them.
+func (l *look) watched(p *diag.Proc) (open int) {
+	waits := l.waiting[p]
+	for i := range p.Held {
+		h := &p.Held[i]
+		if !isConnection(h) {
+			continue
+		}
+		h.Watch = waits.Watched(h.SocketFD())
+		if h.Watch == procfd.WatchUnknown && diag.MayBeLeft(p, h, l.Thresholds, l.host.Uptime) {
+			open++
+		}
+	}
+	return open
 }
 
 // mayBeAbandoned: nothing has come or gone for the grace.
@@ -244,61 +242,16 @@ func (l *look) options() {
 	}
 }
 
-// busyShare is which part of the port range a process must take towards one peer for everybody's to be counted.
-const busyShare = 20
-
 // destinations counts the local ports that are taken towards the peers of the processes.
 func (l *look) destinations(ctx context.Context) {
-	low, high := l.space.Sysctls.PortLow, l.space.Sysctls.PortHigh
-	if low <= 0 || high < low {
+	busy := l.join.Busy()
+	if busy == nil {
 		return
 	}
-	busy := l.join.BusyPeers(max((high-low+1)/busyShare, 1))
-	if len(busy) == 0 {
+	add := func() func(*netlinkss.Socket) { return busy.Add }
+	if err := l.list.Each(ctx, netlinkss.Request{Ports: busy.Ports()}, add); err != nil {
+		l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "local ports towards busy peers", Minor: true, Why: err.Error()})
 		return
 	}
-	ports := map[uint16]bool{}
-	for peer := range busy {
-		ports[peer.Port()] = true
-	}
-	r := netlinkss.Request{}
-	for port := range ports {
-		r.Ports = append(r.Ports, port)
-	}
-	if len(r.Ports) > netlinkss.MaxPorts {
-		r.Ports = nil
-	}
-	type from struct {
-		local netip.Addr
-		peer  netip.AddrPort
-	}
-	counts := map[from]*diag.Destination{}
-	for s, err := range l.list.Dump(ctx, r) {
-		if err != nil {
-			l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "local ports towards busy peers", Minor: true, Why: err.Error()})
-			return
-		}
-		local, peer := netlinkss.Unmap(s.Local), netlinkss.Unmap(s.Peer)
-		if port := int(local.Port()); busy[peer] == nil || port < low || port > high || s.State == netlinkss.Listen {
-			continue
-		}
-		key := from{local.Addr(), peer}
-		d := counts[key]
-		if d == nil {
-			d = &diag.Destination{Local: local.Addr(), Peer: peer, Low: low, High: high}
-			counts[key] = d
-		}
-		d.Used++
-		if s.State == netlinkss.TimeWait {
-			d.TimeWait++
-		}
-	}
-	for key, d := range counts {
-		for _, p := range busy[key.peer] {
-			p.Destinations = append(p.Destinations, *d)
-		}
-	}
-	for _, p := range l.space.Procs {
-		diag.SortDestinations(p.Destinations)
-	}
+	busy.Settle()
 }

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -8,30 +9,24 @@ import (
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// sharers are the sockets of a look whose other descriptors are searched for, and the other ends whose holders are.
+// sharers are who else holds the connections of a look, and the other ends whose holders are searched for.
 type sharers struct {
-	shared map[uint64][]*diag.HeldSocket // by inode
-	ends   map[uint64][]*diag.End
-	names  map[int]string
+	found []procfd.Holder
+	ends  map[uint64][]*diag.End // by inode
+	names map[int]string
 }
 
 // holders finds who else holds the sockets of the processes, and who holds the other ends. A connection comes to another
 // process by inheritance, so those who may have inherited it are asked first. Strangers, who can have been sent one through a unix
 // socket, are many: they are asked when something rests on it, or when everybody is to be.
-func (l *look) holders() {
-	s := sharers{shared: map[uint64][]*diag.HeldSocket{}, ends: l.wantedEnds(), names: map[int]string{}}
-	alone := false // something is held alone, if strangers have no part in it
+func (l *look) holders(ctx context.Context) {
+	s := sharers{ends: l.wantedEnds(), names: map[int]string{}}
+	some, alone := false, false // alone: something is held alone, if strangers have no part in it
 	for _, p := range l.judged() {
-		for i := range p.Held {
-			h := &p.Held[i]
-			if !isConnection(h) {
-				continue
-			}
-			s.shared[uint64(h.Inode)] = append(s.shared[uint64(h.Inode)], h)
-			alone = alone || l.mayBeLeft(p, h)
-		}
+		some = some || p.Usual.Timer+p.Usual.NoTimer > 0 || anyHeld(p, isConnection)
+		alone = alone || anyHeld(p, func(h *diag.HeldSocket) bool { return l.mayBeLeft(p, h) })
 	}
-	if len(s.shared) == 0 {
+	if !some {
 		return
 	}
 	relatives, siblings, strangers := l.others()
@@ -49,6 +44,7 @@ func (l *look) holders() {
 			})
 		}
 	}
+	l.share(ctx, &s)
 	l.dropShared()
 	for _, p := range l.judged() {
 		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().passesTo(pid, p.PID) })
@@ -109,20 +105,43 @@ func (l *look) flags() {
 
 // search asks processes, and returns those that may not be read.
 func (l *look) search(s *sharers, pids []int) (denied []int) {
-	found, denied := l.Source.FS.Search(pids, func(inode uint64) bool { return s.shared[inode] != nil || s.ends[inode] != nil })
+	found, denied := l.Source.FS.Search(pids, func(inode uint64) bool { return l.join.IsConnection(inode) || s.ends[inode] != nil })
 	for _, f := range found {
 		if _, ok := s.names[f.PID]; !ok {
 			s.names[f.PID], _ = l.Source.FS.Names(f.PID)
 		}
-		holder := diag.Holder{PID: f.PID, FD: f.FD, Task: f.Task, Name: s.names[f.PID]}
-		for _, h := range s.shared[f.Inode] {
-			h.Others = append(h.Others, holder)
-		}
 		for _, end := range s.ends[f.Inode] {
-			end.Holders = append(end.Holders, holder)
+			end.Holders = append(end.Holders, s.holder(f))
 		}
 	}
+	s.found = append(s.found, found...)
 	return denied
+}
+
+func (s *sharers) holder(f procfd.Holder) diag.Holder {
+	return diag.Holder{PID: f.PID, FD: f.FD, Task: f.Task, Name: s.names[f.PID]}
+}
+
+// share tells the processes who else holds their sockets. Of those that were counted and not kept, more has to be known now.
+func (l *look) share(ctx context.Context, s *sharers) {
+	inodes := make([]uint64, 0, len(s.found))
+	for _, f := range s.found {
+		inodes = append(inodes, f.Inode)
+	}
+	if recall := l.join.Shared(inodes); recall != nil {
+		l.recall(ctx, recall, "others hold connections of the processes")
+		for _, p := range recall.Settle() {
+			switch {
+			case l.waiting[p] != nil:
+				l.watched(p)
+			case p.Usual.Quiet:
+				l.askWaits(p)
+			}
+		}
+	}
+	for _, f := range s.found {
+		l.join.Share(f.Inode, s.holder(f))
+	}
 }
 
 // others are the processes that are not of the look: ancestors and descendants; siblings, who may have the same connection from

@@ -14,36 +14,46 @@ import (
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// joinSockets lists descriptors and sockets at the same time, each on a thread of its own, and puts them together.
+// Of how many descriptors a look does what.
+const (
+	// overlapMost: up to so many are listed while the sockets are. What a process may hold waits until they are, at half a kilobyte for
+	// each socket of the namespace.
+	overlapMost = 20_000
+	// manyDescriptors: from so many on, only those sockets are kept of which there may be something to say.
+	manyDescriptors = 20_000
+)
+
+// joinSockets lists descriptors and sockets, and puts them together. Of one process they are listed at the same time; of many,
+// or where there are many, the descriptors come first, with all processors at work on each.
 func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
 	probe := *procs[0] // the walk writes to the process itself
-	f := feed{space: l.space, list: l.list, walked: make(chan walked, 1)}
+	f := feed{look: l, walked: make(chan walked, 1)}
 	idle := make(chan struct{})
-	go func() { f.walked <- l.walk(procs, idle) }()
+	if open := l.Source.FS.CountDescriptors(probe.PID); len(procs) == 1 && open <= overlapMost && open < l.Source.siftFrom() {
+		go func() { f.walked <- l.walk(procs, idle) }()
+	} else {
+		close(idle)
+		f.begin(l.walk(procs, idle))
+		f.sift()
+		idle = nil
+	}
 	var ports []uint16
-	if len(procs) == 1 {
+	if f.err == nil && len(procs) == 1 {
 		ports = l.ports(&probe)
 	}
-	requests := []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
-	if len(ports) > 0 {
-		// Listeners stand in a table of their own, which costs nothing to list.
-		requests = []netlinkss.Request{
-			{Attrs: netlinkss.AttrInfo, States: netlinkss.Listen.Mask()},
-			{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ netlinkss.Listen.Mask(), Ports: ports},
-		}
-	}
 	began := time.Now()
-	for _, r := range requests {
+	for _, r := range f.requests(ports) {
+		if f.err != nil {
+			break
+		}
 		if err := f.dump(ctx, r); err != nil {
-			close(idle)
-			_ = f.wait() // nobody may read on after this
+			f.stop(idle)
 			return nil, err
 		}
 	}
 	uptime := l.Source.FS.Uptime()
 	l.space.Took = time.Since(began)
-	close(idle)
-	if err := f.wait(); err != nil {
+	if err := f.stop(idle); err != nil {
 		return nil, err
 	}
 	for _, p := range l.judged() {
@@ -58,6 +68,18 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
 	}
 	return f.join, l.dumpQueues(ctx, &f, ports)
+}
+
+// requests are what is to be listed. Listeners stand in a table of their own, which costs nothing to list; where not all of what
+// comes after them is listed, or kept, they come first.
+func (f *feed) requests(ports []uint16) []netlinkss.Request {
+	if len(ports) == 0 && !f.sifting {
+		return []netlinkss.Request{{Attrs: netlinkss.AttrInfo}}
+	}
+	return []netlinkss.Request{
+		{Attrs: netlinkss.AttrInfo, States: netlinkss.Listen.Mask()},
+		{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ netlinkss.Listen.Mask(), Ports: ports},
+	}
 }
 
 // dumpQueues lists what waits on the ports of listeners that the first list left out.
@@ -122,33 +144,36 @@ func (l *look) walkMany(procs []*procfd.Process, errs []error) {
 	workers.Wait()
 }
 
-// feed takes sockets from a dump while the descriptors are still being walked: until these are known, what a
-// process could hold waits. That is bounded by how long the walk takes.
+// feed takes sockets from dumps. While the descriptors are still being walked, what a process could hold waits. That is bounded by how
+// long the walk takes.
 type feed struct {
-	space   *diag.Space
-	list    *Sockets
+	*look
 	walked  chan walked
 	join    *diag.Join // nil until the walk is over
+	sifting bool
 	err     error
 	waiting [][]netlinkss.Socket
 }
 
 // dump feeds one list of sockets. A list that ends early is a gap and not an error.
 func (f *feed) dump(ctx context.Context, r netlinkss.Request) error {
-	for sock, err := range f.list.Dump(ctx, r) {
-		if err != nil {
-			if gap, ok := Incomplete(err); ok {
-				f.space.Gaps = append(f.space.Gaps, gap)
-				return nil
-			}
-			if errors.Is(err, context.Canceled) {
-				return ErrInterrupted
-			}
-			return err
-		}
-		f.add(sock)
+	err := f.list(ctx, r)
+	if gap, ok := Incomplete(err); ok {
+		f.space.Gaps = append(f.space.Gaps, gap)
+		return nil
 	}
-	return nil
+	if errors.Is(err, context.Canceled) {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// list lists in two halves side by side if nothing else is at work.
+func (f *feed) list(ctx context.Context, r netlinkss.Request) error {
+	if f.join == nil {
+		return visit(f.look.list.Dump(ctx, r), f.add)
+	}
+	return f.look.list.Each(ctx, r, func() func(*netlinkss.Socket) { return f.join.Part().Add })
 }
 
 // waitBlock is how many sockets wait in one piece of memory.
@@ -179,8 +204,11 @@ func (f *feed) hold(s *netlinkss.Socket) {
 	f.waiting[n-1] = append(f.waiting[n-1], *s)
 }
 
-// wait waits for the end of the walk.
-func (f *feed) wait() error {
+// stop tells a walk that goes on that it has the processors to itself, and waits for its end: nobody may read on after that.
+func (f *feed) stop(idle chan struct{}) error {
+	if idle != nil {
+		close(idle)
+	}
 	if f.join == nil {
 		f.begin(<-f.walked)
 	}
@@ -199,6 +227,15 @@ func (f *feed) begin(w walked) {
 		}
 	}
 	f.waiting = nil // what nobody holds of it goes with its block
+}
+
+// sift has only those sockets kept of which there may be something to say, if they are many and can be listed once more.
+func (f *feed) sift() {
+	f.sifting = f.look.list.Conn != nil && !f.Deep && f.join.Descriptors() >= f.Source.siftFrom()
+	if f.sifting {
+		f.Source.Detail("keeping only the sockets of which there may be something to say")
+		f.join.Sift(f.Thresholds, f.host.Uptime)
+	}
 }
 
 // When a port filter is worth its sampling.

@@ -18,6 +18,8 @@ type look struct {
 	space  *diag.Space
 	list   *Sockets
 	join   *diag.Join
+	// waiting is what those processes wait for that were asked.
+	waiting map[*diag.Proc]*procfd.Waits
 }
 
 // read reads the namespace and joins its sockets to the processes, which live in it.
@@ -44,6 +46,7 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	}
 	(&resolver{look: l}).run(ctx)
 	l.mptcp(ctx)
+	l.legs(ctx)
 	l.join.Space()
 	l.withoutInfo()
 	l.askMasked()
@@ -71,6 +74,26 @@ func (l *look) mptcp(ctx context.Context) {
 			return
 		}
 		l.join.AddMPTCP(sock)
+	}
+}
+
+// legs reads connections a second time that may belong to some that have ended.
+func (l *look) legs(ctx context.Context) {
+	legs := l.join.Legs(l.Thresholds.Grace)
+	if legs == nil {
+		return
+	}
+	began := time.Now()
+	l.recall(ctx, legs, "connections have ended whose other legs may be open")
+	legs.Done(began, time.Since(began))
+}
+
+// recall lists every socket once more, for those that were counted and not kept.
+func (l *look) recall(ctx context.Context, r *diag.Recall, why string) {
+	l.Source.Detail("reading the sockets once more: %s", why)
+	request := netlinkss.Request{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())}
+	if err := l.list.Each(ctx, request, func() func(*netlinkss.Socket) { return r.Add }); err != nil {
+		l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "sockets, read once more", Why: err.Error()})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
@@ -23,6 +24,7 @@ type resolver struct {
 	// Of the process at hand: sockets that are bound, or failed to connect, and living ones that nothing lists.
 	ambiguous, missed int
 	foreign           []foreigner
+	asked             time.Time // when the last socket was
 }
 
 func (r *resolver) run(ctx context.Context) {
@@ -73,6 +75,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		err = askErr
 		if askErr == nil {
 			answer, err = asker.Socket(u.SocketFD)
+			r.asked = time.Now()
 		}
 		switch {
 		case err == nil:
@@ -178,7 +181,7 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		r.alive(ctx, u, a, sock)
 		return
 	}
-	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
+	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info, Asked: r.asked}
 	if established(sock) || a.IsMPTCP() && r.listens(u.Proc, a.Local.Port()) {
 		d.Alive = diag.Dead
 	} else if a.Local.Port() != 0 {
@@ -197,7 +200,7 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 // that it was one.
 func (r *resolver) listens(p *diag.Proc, port uint16) bool {
 	for i := range p.Held {
-		if h := &p.Held[i]; len(h.FDs) > 0 && h.State == netlinkss.Listen && h.Local.Port() == port {
+		if h := &p.Held[i]; h.State == netlinkss.Listen && h.Local.Port() == port {
 			return true
 		}
 	}

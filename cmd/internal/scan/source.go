@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,8 @@ type Source struct {
 	Kind string // auto, diag, proc
 	From string // a recorded dump, "" for the kernel
 	FS   *procfd.FS
+	// SiftFrom is from how many descriptors on only those sockets are kept of which there may be something to say; 0: [manyDescriptors].
+	SiftFrom int
 	// Detail takes what is told with -v.
 	Detail func(format string, args ...any)
 }
@@ -35,6 +38,8 @@ type Sockets struct {
 	netns  string // the namespace's file, "" for the reader's own
 	pid    int    // a process that lives in it, 0 for the reader
 }
+
+func (s *Source) siftFrom() int { return cmp.Or(s.SiftFrom, manyDescriptors) }
 
 // Close closes the list.
 func (s *Sockets) Close() {
