@@ -19,6 +19,8 @@ func (p *program) leakscanCommand() *cli.Command {
 		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
 	}
 	flags = append(flags, thresholdFlags()...)
+	// For tests: the report is the same, whatever it is.
+	flags = append(flags, &cli.IntFlag{Name: "sift-from", Usage: "from `NUMBER` descriptors on keep only sockets of which there may be something to say", Hidden: true})
 	return &cli.Command{
 		Name:         "leakscan",
 		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
@@ -98,6 +100,7 @@ func (p *program) newScan(c *cli.Context) (*scan.Scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	src.SiftFrom = c.Int("sift-from")
 	return &scan.Scan{Source: src, Thresholds: t, Rules: rules, Deep: c.Bool("deep")}, nil
 }
 

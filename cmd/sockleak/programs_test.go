@@ -116,11 +116,17 @@ func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
 	if err := z.scan(t, c, p).differs(p.truth.young()); err != nil {
 		return fmt.Errorf("with the thresholds of a user: %w", err)
 	}
+	if err := z.scan(t, c, p, sifting...).differs(p.truth.young()); err != nil {
+		return fmt.Errorf("with the thresholds of a user, and few sockets kept: %w", err)
+	}
 	for {
 		age := time.Since(begin)
 		r := z.scan(t, c, p, short...)
 		err := r.differs(p.truth)
 		if err == nil && age > zooPast {
+			if err := z.scan(t, c, p, append(sifting, short...)...).differs(p.truth); err != nil {
+				return fmt.Errorf("with few sockets kept: %w", err)
+			}
 			return z.confirm(t, p, r)
 		}
 		if over := r.exceeds(p.truth); over != nil {
@@ -132,6 +138,9 @@ func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
 		time.Sleep(zooPoll) // as often as there is news, and not a processor's worth
 	}
 }
+
+// sifting has a scan do with few sockets what it does with many.
+var sifting = []string{"--sift-from", "1"}
 
 const (
 	// zooPast is when the short thresholds have passed, from when all was in place.

@@ -2,32 +2,47 @@ package scan
 
 import (
 	"testing"
+	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// Two processes hold one connection, a third has its other end: it is the other end of both.
+// Two processes hold one connection, a third has its other end: it is the other end of both, whether that is kept or not.
 func TestWantedEnds(t *testing.T) {
-	socket := func(inode uint32) *netlinkss.Socket { return &netlinkss.Socket{State: netlinkss.Estab, Inode: inode} }
-	proc := func(pid int, inode uint32, end uint32) *diag.Proc {
-		h := diag.HeldSocket{Socket: socket(inode), FDs: []int{5}}
-		if end != 0 {
-			h.End = &diag.End{Socket: socket(end)}
-		}
-		return &diag.Proc{Process: &procfd.Process{PID: pid}, Held: []diag.HeldSocket{h}}
+	proc := func(pid int, inode uint64) *procfd.Process {
+		return &procfd.Process{PID: pid, Sockets: []procfd.SocketFD{{FD: 5, Inode: inode}}}
 	}
-	a, b, peer := proc(42, 100, 200), proc(43, 100, 200), proc(44, 200, 0)
-	stranger := proc(45, 300, 400)
-	l := &look{space: &diag.Space{Procs: []*diag.Proc{a, b, peer, stranger}}}
-	wanted := l.wantedEnds()
-	for _, p := range []*diag.Proc{a, b} {
-		if h := p.Held[0].End.Holders; len(h) != 1 || h[0].PID != 44 {
-			t.Errorf("the other end of process %d has the holders %v", p.PID, h)
+	for _, sifted := range []bool{false, true} {
+		l := &look{space: &diag.Space{}}
+		l.join = diag.NewJoin(l.space, []*procfd.Process{proc(42, 100), proc(43, 100), proc(44, 200), proc(45, 300)})
+		if sifted {
+			l.join.Sift(diag.Thresholds{Grace: time.Minute}, time.Hour)
 		}
-	}
-	if len(wanted) != 1 || len(wanted[400]) != 1 {
-		t.Errorf("still to be found: %v, want that of the stranger", wanted)
+		for inode := uint32(100); inode <= 300; inode += 100 {
+			s := &netlinkss.Socket{State: netlinkss.Estab, Inode: inode}
+			if inode == 300 {
+				s.RecvQ = 1
+			}
+			s.SetInfo(make([]byte, netlinkss.InfoHasSndWnd))
+			l.join.Add(s)
+		}
+		a, b, peer, stranger := l.join.Space().Procs[0], l.space.Procs[1], l.space.Procs[2], l.space.Procs[3]
+		if kept := len(peer.Held) > 0; kept == sifted {
+			t.Errorf("sifted %v: the other end is kept: %v", sifted, kept)
+		}
+		for p, end := range map[*diag.Proc]uint32{a: 200, b: 200, stranger: 400} {
+			p.Held[0].End = &diag.End{Socket: &netlinkss.Socket{State: netlinkss.Estab, Inode: end}}
+		}
+		wanted := l.wantedEnds()
+		for _, p := range []*diag.Proc{a, b} {
+			if h := p.Held[0].End.Holders; len(h) != 1 || h[0].PID != 44 || h[0].FD != 5 {
+				t.Errorf("sifted %v: the other end of process %d has the holders %v", sifted, p.PID, h)
+			}
+		}
+		if len(wanted) != 1 || len(wanted[400]) != 1 {
+			t.Errorf("sifted %v: still to be found: %v, want that of the stranger", sifted, wanted)
+		}
 	}
 }
