@@ -80,7 +80,7 @@ func (b *Busy) choose() *Busy {
 	if b.most == 0 {
 		return nil
 	}
-	if mixed || len(b.ports) > netlinkss.MaxPorts || 2*b.most > len(b.join.index.next) {
+	if mixed || len(b.ports) > netlinkss.MaxPorts || 2*b.most > len(b.join.index.fds) {
 		b.ports = nil
 	}
 	return b
@@ -131,7 +131,7 @@ func (b *Busy) hold(p *busyPeer, s *netlinkss.Socket, local netip.Addr) {
 	if !ok || !j.index.is(first, s.Cookie) || j.twice[first] {
 		return
 	}
-	facts := j.index.facts[first]
+	facts := j.index.fds[first].facts
 	j.index.procs(first, func(proc int32) {
 		if int(proc) >= len(j.space.Procs) {
 			return

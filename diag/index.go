@@ -19,12 +19,20 @@ type index struct {
 	seed  uint64 // odd, and not foreseeable: nobody can choose inodes that collide
 	taken int
 
-	base  []uint32 // of each process, the number of its first descriptor
-	proc  []int32  // of each descriptor
-	next  []uint32 // on the same socket; the last one's is the first
-	marks []uint64 // of the first on a socket: 0, or the cookie of the socket that was found, plus one
-	facts []facts  // of the first on a socket that was found; whoever has marked it writes them
+	base []uint32 // of each process, the number of its first descriptor
+	fds  []indexed
 }
+
+// indexed is a descriptor. Of those on one socket, the first has what is known of that.
+type indexed struct {
+	mark  uint64 // 0, or the cookie of the socket that was found, plus one
+	next  uint32 // on the same socket; the last one's is the first
+	proc  uint16 // the low part of the number of its process
+	more  uint8  // the high part
+	facts facts  // whoever has marked it writes them
+}
+
+func (d *indexed) process() int32 { return int32(d.more)<<16 | int32(d.proc) }
 
 // slot is the last descriptor on the socket of an inode; inode 0 is free.
 type slot struct{ inode, last uint32 }
@@ -44,8 +52,7 @@ const (
 func newIndex(processes, descriptors int) index {
 	return index{
 		slots: make([]slot, slotsFor(descriptors)), seed: rand.Uint64() | 1,
-		base: make([]uint32, 0, processes), proc: make([]int32, 0, descriptors), next: make([]uint32, 0, descriptors),
-		marks: make([]uint64, descriptors), facts: make([]facts, descriptors),
+		base: make([]uint32, 0, processes), fds: make([]indexed, 0, descriptors),
 	}
 }
 
@@ -66,11 +73,11 @@ func (x *index) slot(inode uint32) *slot {
 
 // admit adds the descriptors of the next process.
 func (x *index) admit(sockets []procfd.SocketFD) {
-	proc, base := int32(len(x.base)), len(x.next)
+	proc, base := len(x.base), len(x.fds)
 	x.base = append(x.base, uint32(base))
 	for k, s := range sockets {
 		d := uint32(base + k)
-		x.proc, x.next = append(x.proc, proc), append(x.next, d)
+		x.fds = append(x.fds, indexed{next: d, proc: uint16(proc), more: uint8(proc >> 16)})
 		if s.Inode == 0 || s.Inode > math.MaxUint32 { // no socket that sock_diag can show
 			continue
 		}
@@ -82,13 +89,9 @@ func (x *index) admit(sockets []procfd.SocketFD) {
 			x.taken++
 			at.inode = uint32(s.Inode)
 		} else {
-			x.next[d], x.next[at.last] = x.next[at.last], d
+			x.fds[d].next, x.fds[at.last].next = x.fds[at.last].next, d
 		}
 		at.last = d
-	}
-	if more := len(x.next) - len(x.marks); more > 0 {
-		x.marks = append(x.marks, make([]uint64, more)...)
-		x.facts = append(x.facts, make([]facts, more)...)
 	}
 }
 
@@ -111,18 +114,18 @@ func (x *index) find(inode uint64) (first uint32, ok bool) {
 	if s.inode == 0 {
 		return 0, false
 	}
-	return x.next[s.last], true
+	return x.fds[s.last].next, true
 }
 
 // found is find for a socket that was found.
 func (x *index) found(inode uint64) (first uint32, ok bool) {
 	first, ok = x.find(inode)
-	return first, ok && atomic.LoadUint64(&x.marks[first]) != 0
+	return first, ok && atomic.LoadUint64(&x.fds[first].mark) != 0
 }
 
 // mark notes that a socket was found; false when one was before, and same is whether that is the same socket.
 func (x *index) mark(first uint32, cookie uint64) (marked, same bool) {
-	m := &x.marks[first]
+	m := &x.fds[first].mark
 	if atomic.CompareAndSwapUint64(m, 0, markOf(cookie)) {
 		return true, true
 	}
@@ -133,17 +136,17 @@ func markOf(cookie uint64) uint64 { return max(cookie+1, 1) }
 
 // is reports whether the socket that was found has this cookie.
 func (x *index) is(first uint32, cookie uint64) bool {
-	return atomic.LoadUint64(&x.marks[first]) == markOf(cookie)
+	return atomic.LoadUint64(&x.fds[first].mark) == markOf(cookie)
 }
 
 // alone reports whether one descriptor is all that is open on the socket.
-func (x *index) alone(first uint32) bool { return x.next[first] == first }
+func (x *index) alone(first uint32) bool { return x.fds[first].next == first }
 
 // ring walks the descriptors on a socket, in the order in which they were admitted.
 func (x *index) ring(first uint32, f func(d uint32)) {
 	for d := first; ; {
 		f(d)
-		if d = x.next[d]; d == first {
+		if d = x.fds[d].next; d == first {
 			return
 		}
 	}
@@ -153,7 +156,7 @@ func (x *index) ring(first uint32, f func(d uint32)) {
 func (x *index) procs(first uint32, f func(proc int32)) {
 	last := int32(-1)
 	x.ring(first, func(d uint32) {
-		if p := x.proc[d]; p != last {
+		if p := x.fds[d].process(); p != last {
 			last = p
 			f(p)
 		}

@@ -91,7 +91,7 @@ func (j *Join) admit(p *procfd.Process) *Proc {
 
 // descriptor is one of the join, and its process.
 func (j *Join) descriptor(d uint32) (*Proc, procfd.SocketFD) {
-	proc := j.index.proc[d]
+	proc := j.index.fds[d].process()
 	p := j.procs[proc]
 	return p, p.Sockets[d-j.index.base[proc]]
 }
@@ -178,7 +178,7 @@ func (p *Part) add(s *netlinkss.Socket, reused bool) {
 	if p.pass(first, s, known, print) {
 		return
 	}
-	j.index.facts[first] = known | factKept
+	j.index.fds[first].facts = known | factKept
 	j.mu.Lock()
 	j.hold(first, s, reused, nil)
 	j.mu.Unlock()
@@ -190,12 +190,12 @@ func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, print uint64
 	if j.sift == nil || !j.index.alone(first) {
 		return false
 	}
-	proc := j.index.proc[first]
+	proc := j.index.fds[first].process()
 	more, usual := j.sift.usual(j.procs[proc], s)
 	if !usual {
 		return false
 	}
-	j.index.facts[first] = known | more
+	j.index.fds[first].facts = known | more
 	p.usual[proc].countUsual(more)
 	if int(proc) < len(j.space.Procs) && s.Peer.Port() != 0 && !p.listens[listenPort{proc, s.Local.Port()}] {
 		p.peers.add(print, proc)
@@ -224,9 +224,9 @@ func (j *Join) AddForeign(space *Space, s *netlinkss.Socket) {
 	if marked, _ := j.index.mark(first, s.Cookie); !marked {
 		return
 	}
-	j.index.facts[first] = factsOf(s) | factKept
+	j.index.fds[first].facts = factsOf(s) | factKept
 	if connectedTo(s) {
-		j.index.facts[first] |= factConnected
+		j.index.fds[first].facts |= factConnected
 	}
 	j.hold(first, s, true, space)
 }
@@ -302,7 +302,7 @@ func (j *Join) Unlisted() []Unlisted {
 // isListed is Listed for one descriptor of those on the socket, and quicker.
 func (j *Join) isListed(d uint32, inode uint64) bool {
 	if j.index.alone(d) {
-		return j.index.marks[d] != 0
+		return j.index.fds[d].mark != 0
 	}
 	return j.Listed(inode)
 }
@@ -374,8 +374,8 @@ func (j *Join) settleUsual() {
 		}
 	}
 	for first := range j.twice {
-		facts := j.index.facts[first]
-		if u := &j.procs[j.index.proc[first]].Usual; facts&factKept != 0 {
+		facts := j.index.fds[first].facts
+		if u := &j.procs[j.index.fds[first].process()].Usual; facts&factKept != 0 {
 			continue
 		} else if facts&factNoTimer != 0 {
 			u.NoTimer--
@@ -391,9 +391,9 @@ func (j *Join) shareHolders() {
 	for _, slot := range j.index.slots {
 		first := uint32(0)
 		if slot.inode != 0 {
-			first = j.index.next[slot.last]
+			first = j.index.fds[slot.last].next
 		}
-		if slot.inode == 0 || first == slot.last || j.index.marks[first] == 0 || j.twice[first] {
+		if slot.inode == 0 || first == slot.last || j.index.fds[first].mark == 0 || j.twice[first] {
 			continue
 		}
 		j.index.ring(first, func(d uint32) {
@@ -476,12 +476,12 @@ func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 }
 
 // Descriptors is how many descriptors on sockets of any kind the processes have.
-func (j *Join) Descriptors() int { return len(j.index.next) }
+func (j *Join) Descriptors() int { return len(j.index.fds) }
 
 // IsConnection reports whether a socket was found and is neither listening nor closed. Several goroutines may ask.
 func (j *Join) IsConnection(inode uint64) bool {
 	first, ok := j.index.found(inode)
-	return ok && j.index.facts[first]&factConnection != 0 && !j.twice[first]
+	return ok && j.index.fds[first].facts&factConnection != 0 && !j.twice[first]
 }
 
 // Holders are the processes of the join that hold a socket, each with the first of its descriptors.
@@ -504,7 +504,7 @@ func (j *Join) Holders(inode uint64) []Holder {
 // Share notes that somebody else has a descriptor on a socket. After [Join.Space].
 func (j *Join) Share(inode uint64, holder Holder) {
 	first, ok := j.index.found(inode)
-	if !ok || j.index.facts[first]&factConnection == 0 {
+	if !ok || j.index.fds[first].facts&factConnection == 0 {
 		return
 	}
 	last := (*Proc)(nil)
@@ -552,7 +552,7 @@ func isMPTCP(s *netlinkss.Socket) bool {
 // it is a gap and no finding.
 func (j *Join) AddMPTCP(s *netlinkss.Socket) {
 	first, ok := j.index.found(uint64(s.Inode))
-	if !ok || s.State != netlinkss.CloseWait || j.index.facts[first]&factMPTCP == 0 {
+	if !ok || s.State != netlinkss.CloseWait || j.index.fds[first].facts&factMPTCP == 0 {
 		return
 	}
 	j.index.procs(first, func(proc int32) { j.procs[proc].MPTCPEnded++ })

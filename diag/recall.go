@@ -83,7 +83,7 @@ func endedTraffic(p *Proc, grace time.Duration) (want map[traffic]bool) {
 func (j *Join) Shared(inodes []uint64) *Recall {
 	r := j.newRecall()
 	for _, inode := range inodes {
-		if first, ok := j.index.found(inode); ok && j.index.facts[first]&factKept == 0 && !j.twice[first] {
+		if first, ok := j.index.found(inode); ok && j.index.fds[first].facts&factKept == 0 && !j.twice[first] {
 			r.want[first] = true
 		}
 	}
@@ -138,12 +138,12 @@ func (r *Recall) leg(first uint32, s *netlinkss.Socket) {
 // hold keeps a socket that was counted alone.
 func (r *Recall) hold(first uint32, s *netlinkss.Socket, reused bool) {
 	j := r.join
-	if j.index.facts[first]&factKept != 0 {
+	if j.index.fds[first].facts&factKept != 0 {
 		return
 	}
-	j.index.facts[first] |= factKept
+	j.index.fds[first].facts |= factKept
 	j.hold(first, s, reused, nil)
-	p := j.procs[j.index.proc[first]] // a usual socket has one holder
+	p := j.procs[j.index.fds[first].process()] // a usual socket has one holder
 	p.Held[len(p.Held)-1].Counted = true
 	r.held[p] = true
 }
