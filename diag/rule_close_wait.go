@@ -94,7 +94,7 @@ func maskedRisk(p *Pass, h *HeldSocket) bool {
 
 func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The peer has closed; CLOSE-WAIT has no time-out, so the kernel keeps the socket until the process closes its descriptor.",
 	}
 	var longest Span

@@ -70,7 +70,7 @@ func darkKeyOf(d *DarkSocket) peerKey {
 
 func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel has no use for the socket any more and lists it nowhere, but an open descriptor keeps it in memory until it is closed.",
 	}
 	dead, unknown := 0, 0

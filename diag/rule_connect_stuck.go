@@ -66,7 +66,7 @@ func sameConnect(was, now *HeldSocket) bool {
 
 func connectStuckFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f := &Finding{
-		Severity: Risk, Peer: g.Peer(), Direction: g.direction, Sockets: len(g.items),
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel sends the SYN again, at growing distances, until net.ipv4.tcp_syn_retries is used up: over two minutes by default.",
 	}
 	var longest Span

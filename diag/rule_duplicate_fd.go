@@ -52,7 +52,7 @@ func copies(p *Proc, h *HeldSocket) (n int) {
 
 func duplicateFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f := &Finding{
-		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel ends a connection when the last descriptor on it is closed; close of another one only forgets that one.",
 	}
 	descriptors, threads := 0, 0

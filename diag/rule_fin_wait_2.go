@@ -62,7 +62,7 @@ func receivedQuiet(h *HeldSocket, p *Pass) bool {
 
 func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The process has ended its side and not closed the descriptor; while one is open, FIN-WAIT-2 has no time-out, so the kernel waits for the peer's FIN.",
 	}
 	var longest Span

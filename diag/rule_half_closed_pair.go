@@ -93,7 +93,7 @@ func leftLegs(p *Pass) []*HeldSocket {
 
 func pairFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "To the kernel the two legs are two connections: the end of one says nothing to the other, which lives until the process closes it.",
 	}
 	var idle spanRange
@@ -158,7 +158,7 @@ func otherEnds(p *Pass) {
 
 func endFinding(p *Pass, k endKey, g *peerGroup[*HeldSocket]) *Finding {
 	f := &Finding{
-		Severity: Info, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Info, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "A connection ends when both sides have closed. The one in CLOSE-WAIT has been told that the other is done, and has not closed yet.",
 	}
 	for _, h := range g.items {

@@ -94,7 +94,7 @@ func idleUnsettled(p *Pass, h *HeldSocket) bool {
 
 func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshold time.Duration, source string) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "SO_KEEPALIVE is off and nothing is on its way, so no timer runs: the kernel will never find out whether the peer is still there.",
 	}
 	var idle spanRange

@@ -194,7 +194,7 @@ func parentOf(p *Pass, holder *Proc) string {
 
 func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], doubt string) *Finding {
 	f := &Finding{
-		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Leak, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "A descriptor that a process inherits keeps the connection open like any other: the kernel sends no FIN before the last copy is closed.",
 	}
 	if parentOf(p, holder) != holder.Exe || holder.Exe == "" {
@@ -296,7 +296,7 @@ const maxOthers = 3
 
 func sharedFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f := &Finding{
-		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel ends a connection when the last descriptor on it is closed: while another process has one, close sends no FIN.",
 	}
 	var all []Holder

@@ -111,7 +111,7 @@ func windowShut(s *netlinkss.Socket) bool {
 
 func stalledFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding {
 	f := &Finding{
-		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 	}
 	var longest Span
 	var ages []time.Duration

@@ -107,7 +107,7 @@ const (
 
 func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Finding {
 	f := &Finding{
-		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items),
+		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel keeps what was received, and the connection with it, until the process reads or closes; its keepalive and time-outs do not ask whether anybody reads.",
 	}
 	var longest Span

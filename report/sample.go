@@ -32,10 +32,17 @@ func samplesOf(f *diag.Finding, o Options) []diag.Sample {
 	if !ok {
 		by = sampleSorts["idle"]
 	}
-	list := slices.Clone(f.Samples)
-	slices.SortFunc(list, func(a, b diag.Sample) int { return cmp.Or(by(&a, &b), cmp.Compare(a.FD, b.FD)) })
-	if o.Top > 0 && len(list) > o.Top {
-		list = list[:o.Top]
+	order := make([]*diag.Sample, len(f.Samples)) // they are large, and most are cut
+	for i := range f.Samples {
+		order[i] = &f.Samples[i]
+	}
+	slices.SortFunc(order, func(a, b *diag.Sample) int { return cmp.Or(by(a, b), cmp.Compare(a.FD, b.FD)) })
+	if o.Top > 0 && len(order) > o.Top {
+		order = order[:o.Top]
+	}
+	list := make([]diag.Sample, 0, len(order))
+	for _, s := range order {
+		list = append(list, *s)
 	}
 	return list
 }

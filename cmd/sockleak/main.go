@@ -6,16 +6,11 @@ import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 )
 
 func main() {
-	// A look at a large process keeps some tens of MB and is over in a fraction of a second: collecting it four times on the way
-	// costs more than it frees. A user's GOGC goes before.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
+	tuneGC()
 	// A closed pipe is an error of the report, told in one line with the right status, and not a death by signal.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
