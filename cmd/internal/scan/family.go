@@ -44,31 +44,64 @@ func (f *family) descendants(pid int) []int {
 	return list[1:]
 }
 
-// related reports whether one of the processes descends from the other. The first of all processes, from which all do, is
-// nobody's relative: it opens no connections for others.
-func (f *family) related(a, b int) bool {
-	return a != 1 && b != 1 && (f.isAncestor(a, b) || f.isAncestor(b, a))
+// circle is whom some processes descend from, and who they are: it tells of many others at once who is a relative of any.
+type circle struct {
+	*family
+	members, above, parents map[int]bool
 }
+
+func (f *family) circle(pids []int) *circle {
+	c := &circle{f, map[int]bool{}, map[int]bool{}, map[int]bool{}}
+	for _, pid := range pids {
+		c.parents[f.parent[pid]] = true
+		if pid == 1 {
+			continue // from whom all descend: it opens no connections for others, and is nobody's relative
+		}
+		c.members[pid] = true
+		f.ancestors(pid, func(ancestor int) bool {
+			known := c.above[ancestor]
+			c.above[ancestor] = true
+			return !known
+		})
+	}
+	delete(c.above, 1)
+	return c
+}
+
+// related reports whether one of the processes descends from pid, or pid from one of them.
+func (c *circle) related(pid int) bool {
+	below := false
+	c.ancestors(pid, func(ancestor int) bool {
+		below = c.members[ancestor]
+		return !below
+	})
+	return c.above[pid] || below
+}
+
+// siblings reports whether one of the processes has the same parent as pid, other than the first of all.
+func (c *circle) siblings(pid int) bool { return c.parent[pid] > 1 && c.parents[c.parent[pid]] }
 
 // passesTo reports whether b can have a connection of a's that a holds still: a child has those of its parent, and gives them to
 // its descendants. Those further up have handed over to their child long before.
 func (f *family) passesTo(a, b int) bool { return a != 1 && f.parent[b] == a || f.isAncestor(b, a) }
 
-// siblings reports whether two processes have one parent, other than the first of all.
-func (f *family) siblings(a, b int) bool { return f.parent[a] > 1 && f.parent[a] == f.parent[b] }
+func (f *family) isAncestor(ancestor, pid int) (found bool) {
+	f.ancestors(pid, func(a int) bool {
+		found = a == ancestor
+		return !found
+	})
+	return found
+}
 
-func (f *family) isAncestor(ancestor, pid int) bool {
+// ancestors walks upwards from a process while visit returns true. In a ring it comes to an end, too.
+func (f *family) ancestors(pid int, visit func(ancestor int) bool) {
 	for range f.parent {
 		parent, ok := f.parent[pid]
-		if !ok {
-			return false
-		}
-		if parent == ancestor {
-			return true
+		if !ok || !visit(parent) {
+			return
 		}
 		pid = parent
 	}
-	return false
 }
 
 // How many descendants are looked at with a process, and how many descriptors they may have together, unless everybody

@@ -28,7 +28,7 @@ func TestFamily(t *testing.T) {
 		a, b int
 		want bool
 	}{{10, 13, true}, {13, 10, true}, {1, 13, false}, {13, 1, false}, {20, 13, false}, {11, 12, false}, {10, 10, false}, {99, 13, false}} {
-		if got := f.related(c.a, c.b); got != c.want {
+		if got := f.circle([]int{c.b}).related(c.a); got != c.want {
 			t.Errorf("related(%d, %d) = %t", c.a, c.b, got)
 		}
 	}
@@ -52,7 +52,7 @@ func TestFamilySiblings(t *testing.T) {
 		a, b int
 		want bool
 	}{{11, 12, true}, {10, 11, false}, {10, 20, false}, {11, 20, false}, {99, 98, false}} {
-		if got := f.siblings(c.a, c.b); got != c.want {
+		if got := f.circle([]int{c.b}).siblings(c.a); got != c.want {
 			t.Errorf("siblings(%d, %d) = %t", c.a, c.b, got)
 		}
 	}
@@ -66,5 +66,8 @@ func TestFamilyRing(t *testing.T) {
 	}
 	if f.isAncestor(99, 10) {
 		t.Error("99 is nobody's ancestor")
+	}
+	if c := f.circle([]int{10}); !c.related(11) || c.related(99) {
+		t.Error("11 is in one ring with 10, and 99 is not")
 	}
 }

@@ -155,13 +155,17 @@ func (l *look) others() (relatives, siblings, strangers []int) {
 	for _, p := range l.judged() {
 		known[p.PID] = true
 	}
-	family := l.family()
+	pids := make([]int, 0, len(l.space.Procs))
+	for _, p := range l.space.Procs {
+		pids = append(pids, p.PID)
+	}
+	circle := l.family().circle(pids)
 	for _, pid := range all {
 		switch {
 		case known[pid]:
-		case slices.ContainsFunc(l.space.Procs, func(p *diag.Proc) bool { return family.related(pid, p.PID) }):
+		case circle.related(pid):
 			relatives = append(relatives, pid)
-		case slices.ContainsFunc(l.space.Procs, func(p *diag.Proc) bool { return family.siblings(pid, p.PID) }):
+		case circle.siblings(pid):
 			siblings = append(siblings, pid)
 		default:
 			strangers = append(strangers, pid)

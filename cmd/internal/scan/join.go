@@ -3,10 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
@@ -110,7 +107,7 @@ func (l *look) walk(procs []*procfd.Process, idle <-chan struct{}) walked {
 	if len(procs) == 1 {
 		errs[0] = l.Source.FS.ReadDescriptors(procs[0], idle)
 	} else {
-		l.walkMany(procs, errs)
+		beside(len(procs), func(i int) { errs[i] = l.Source.FS.ReadDescriptors(procs[i], nil) })
 	}
 	var there []*procfd.Process
 	for i, p := range procs {
@@ -128,20 +125,6 @@ func (l *look) walk(procs []*procfd.Process, idle <-chan struct{}) walked {
 	join := diag.NewJoin(l.space, there)
 	l.kin(join)
 	return walked{join: join}
-}
-
-// walkMany reads several processes side by side.
-func (l *look) walkMany(procs []*procfd.Process, errs []error) {
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(procs)) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(procs); i = int(next.Add(1)) - 1 {
-				errs[i] = l.Source.FS.ReadDescriptors(procs[i], nil)
-			}
-		})
-	}
-	workers.Wait()
 }
 
 // feed takes sockets from dumps. While the descriptors are still being walked, what a process could hold waits. That is bounded by how

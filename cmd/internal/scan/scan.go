@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
@@ -117,8 +119,10 @@ func (s *Scan) mayEnd() bool { return s.Selected || s.seen != nil }
 // processes identifies the processes, by the inode of their network namespace.
 func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
-	for _, pid := range s.PIDs {
-		p, err := s.Source.FS.Identify(pid)
+	procs, errs := make([]*procfd.Process, len(s.PIDs)), make([]error, len(s.PIDs))
+	beside(len(s.PIDs), func(i int) { procs[i], errs[i] = s.Source.FS.Identify(s.PIDs[i]) })
+	for i, pid := range s.PIDs {
+		p, err := procs[i], errs[i]
 		if err == nil {
 			err = ended(p)
 		}
@@ -140,6 +144,20 @@ func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 		byNetns[p.Netns] = append(byNetns[p.Netns], p)
 	}
 	return byNetns, order, nil
+}
+
+// beside calls f with every number below n, on all processors.
+func beside(n int, f func(i int)) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	workers.Wait()
 }
 
 // ended is an error for a process that is one no more.
