@@ -144,11 +144,11 @@ func (t *table) resize(n int) {
 		for t.slots[at] != 0 {
 			at = (at + 1) & mask
 		}
-		t.slots[at] = slot(h, i)
+		t.slots[at] = rowSlot(h, i)
 	}
 }
 
-func slot(hash uint64, row int) uint32 {
+func rowSlot(hash uint64, row int) uint32 {
 	return uint32(hash>>(32+rowBits))<<rowBits | uint32(row+1)
 }
 
@@ -163,7 +163,7 @@ func (t *table) hash(k groupKey) uint64 {
 func (t *table) row(k groupKey) *row {
 	h := t.hash(k)
 	mask := uint64(len(t.slots) - 1)
-	want := slot(h, -1)
+	want := rowSlot(h, -1)
 	for at := h & mask; ; at = (at + 1) & mask {
 		s := t.slots[at]
 		if s == 0 {
@@ -171,7 +171,7 @@ func (t *table) row(k groupKey) *row {
 			if n == cap(t.rows) {
 				return nil
 			}
-			t.slots[at] = slot(h, n)
+			t.slots[at] = rowSlot(h, n)
 			t.rows = append(t.rows, row{key: k})
 			return &t.rows[n]
 		}
