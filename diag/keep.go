@@ -22,7 +22,9 @@ import (
 //
 // What is told of a usual socket yet needs no more than the index and a number: [Usual] of the states, a [peerSet] of who is
 // concerned by TIME-WAIT and orphans, [towardPeers] of busy peers. What turns out to be needed later is taken from a further
-// dump: see [Recall].
+// dump: see [Recall]. Two things may differ from what keeping everything tells, both in who is concerned by TIME-WAIT and orphans, and
+// by a few: the peer of a socket counts yet whose inode turns out to be another's, too, and so do those of connections that came in on a
+// port on which their process began to listen while it was looked at.
 
 // Usual are the connections in ESTAB that a process holds and of which there is nothing to say.
 type Usual struct {

@@ -97,7 +97,7 @@ func (j *Join) Shared(inodes []uint64) *Recall {
 func (r *Recall) Add(s *netlinkss.Socket) {
 	j := r.join
 	first, ok := j.index.find(uint64(s.Inode))
-	if !ok || !j.index.is(first, s.Cookie) {
+	if !ok || !j.index.is(first, s.Cookie) || j.twice[first] {
 		return
 	}
 	if len(r.legs) > 0 {

@@ -60,7 +60,7 @@ func (p *Proc) towards(d Destination) (n int) {
 		return !to.local.IsValid() || to.local.IsUnspecified() || local == to.local
 	}
 	for i := range p.Held {
-		if h := &p.Held[i]; !h.Counted && netlinkss.Unmap(h.Peer) == to.peer && from(h.Local.Addr().Unmap()) {
+		if h := &p.Held[i]; netlinkss.Unmap(h.Peer) == to.peer && from(h.Local.Addr().Unmap()) {
 			n++
 		}
 	}

@@ -1,14 +1,17 @@
 package diag
 
 import (
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
 )
 
 // sieve joins a fixture as a scan of many descriptors does: what is usual is counted, and taken from the dump once more when it
@@ -110,7 +113,7 @@ func TestSift(t *testing.T) {
 	for _, file := range files {
 		whole, sifted, s := siftedFixture(t, file)
 		if a, b := resultText(whole), resultText(sifted); a != b {
-			t.Errorf("%s: sifted:\n%s\nwith everything kept:\n%s", file, b, a)
+			t.Errorf("%s: %s", file, FirstDifference(b, a))
 		}
 		held, usual, recalled = held+s.held, usual+s.usual, recalled+s.recalled
 	}
@@ -118,4 +121,31 @@ func TestSift(t *testing.T) {
 		t.Errorf("%d sockets are kept, %d counted, %d of these recalled: want some of each", held, usual, recalled)
 	}
 	t.Logf("%d sockets are kept, %d counted, %d of these recalled", held, usual, recalled)
+}
+
+// Of two sockets with one inode nobody is said to hold either, and neither counts.
+func TestSiftTwice(t *testing.T) {
+	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101)})
+	j.Sift(Thresholds{Grace: DefaultGrace}, 10*day)
+	for i, inode := range []uint32{100, 101, 101, 101} {
+		s := estab(inode, "10.0.0.1:80", "10.0.0.7:40001")
+		s.Timer = netlinkss.TimerKeepalive
+		s.Cookie += uint64(i / 3)
+		setInfo(s, quietFor(s.Info, time.Second), wholeInfo)
+		j.Add(s)
+	}
+	if p := j.Space().Procs[0]; p.Usual != (Usual{Timer: 1}) || len(p.Held) > 0 || len(j.space.Gaps) != 1 || j.Holders(101) != nil || j.IsConnection(101) {
+		t.Errorf("usual: %+v, %d kept, gaps %v, holders %v", p.Usual, len(p.Held), j.space.Gaps, j.Holders(101))
+	}
+}
+
+// FirstDifference is the first line in which two texts differ.
+func FirstDifference(sifted, whole string) string {
+	a, b := strings.Split(sifted, "\n"), strings.Split(whole, "\n")
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return fmt.Sprintf("line %d is\n%s\nwith everything kept:\n%s", i+1, a[i], b[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, %d with everything kept", len(a), len(b))
 }
