@@ -81,6 +81,28 @@ func BenchmarkJoin(b *testing.B) {
 	}
 }
 
+// Of what is usual a few bytes are kept, and none are allocated for each socket.
+func BenchmarkSift(b *testing.B) {
+	for _, size := range benchSizes {
+		sockets, p := crowd(size.n)
+		b.Run("sockets="+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				j := NewJoin(&Space{}, []*procfd.Process{p})
+				j.Sift(Thresholds{Idle: day, Grace: day}, day)
+				part := j.Part()
+				for _, s := range sockets {
+					part.Add(s)
+				}
+				if u := j.Space().Procs[0].Usual; u.NoTimer != size.n {
+					b.Fatalf("%+v are usual", u)
+				}
+			}
+			perSocket(b, size.n)
+		})
+	}
+}
+
 func BenchmarkCheck(b *testing.B) {
 	for _, size := range benchSizes {
 		sockets, p := crowd(size.n)
