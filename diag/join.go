@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -124,6 +125,21 @@ type Part struct {
 	listens map[listenPort]bool // as far as they are known
 	usual   []Usual             // by process
 	peers   peerSet
+	// The host's uptime when it was told last, and the time before that.
+	now, was time.Duration
+}
+
+// ClockEvery is after how many sockets [Part.Clock] is to be told what time it is. The kernel reads sockets up to two messages ahead,
+// of at most 264 records each, so a socket was not read before the time that was told last but one.
+const ClockEvery = 1024
+
+// Clock tells the host's uptime, before the first socket and after every [ClockEvery] of them. Without it, sockets were read at any
+// moment of the dump.
+func (p *Part) Clock(uptime time.Duration) {
+	p.was, p.now = p.now, uptime
+	if p.was == 0 {
+		p.was = uptime
+	}
 }
 
 // Part is a new part, after the listeners.
@@ -180,7 +196,7 @@ func (p *Part) add(s *netlinkss.Socket, reused bool) {
 	}
 	j.index.fds[first].facts = known | factKept
 	j.mu.Lock()
-	j.hold(first, s, reused, nil)
+	j.hold(first, s, reused, HeldSocket{readFrom: p.was})
 	j.mu.Unlock()
 }
 
@@ -191,7 +207,7 @@ func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, print uint64
 		return false
 	}
 	proc := j.index.fds[first].process()
-	more, usual := j.sift.usual(j.procs[proc], s)
+	more, usual := j.sift.usual(j.procs[proc], s, p.was)
 	if !usual {
 		return false
 	}
@@ -228,7 +244,7 @@ func (j *Join) AddForeign(space *Space, s *netlinkss.Socket) {
 	if connectedTo(s) {
 		j.index.fds[first].facts |= factConnected
 	}
-	j.hold(first, s, true, space)
+	j.hold(first, s, true, HeldSocket{Space: space})
 }
 
 // keepBlock is how many sockets share one piece of memory.
@@ -253,8 +269,8 @@ func (j *Join) keepFD(fd int) []int {
 	return j.fds[n-1 : n : n]
 }
 
-// hold puts a socket to those who hold it. space is nil for the processes' own.
-func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, space *Space) {
+// hold puts a socket to those who hold it, with what is known of its reading.
+func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, known HeldSocket) {
 	if reused {
 		s = j.keep(s)
 	}
@@ -266,10 +282,10 @@ func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, space *Space
 	j.index.ring(first, func(d uint32) {
 		p, fd := j.descriptor(d)
 		if p != holder {
-			p.Held = append(p.Held, HeldSocket{
-				Socket: s, FDs: j.keepFD(fd.FD), Task: fd.Task, Keepalive: KeepaliveOf(s), Direction: DirectionOf(s), Space: space,
-			})
+			p.Held = append(p.Held, known)
 			holder, held = p, &p.Held[len(p.Held)-1]
+			held.Socket, held.FDs, held.Task = s, j.keepFD(fd.FD), fd.Task
+			held.Keepalive, held.Direction = KeepaliveOf(s), DirectionOf(s)
 			return
 		}
 		if held.Task == fd.Task { // else a copy in a thread's own table: see shareHolders

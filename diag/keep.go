@@ -52,7 +52,8 @@ func (j *Join) Sift(t Thresholds, uptime time.Duration) {
 }
 
 // usual reports whether there is nothing to say of a connection that is held by p alone, and what is remembered of it.
-func (f *sift) usual(p *Proc, s *netlinkss.Socket) (facts, bool) {
+// read is the host's uptime when s was read at the earliest, 0: not told.
+func (f *sift) usual(p *Proc, s *netlinkss.Socket, read time.Duration) (facts, bool) {
 	if s.State != netlinkss.Estab || s.RecvQ|s.SendQ != 0 || !hasClocks(s) || isMPTCP(s) {
 		return 0, false
 	}
@@ -64,12 +65,13 @@ func (f *sift) usual(p *Proc, s *netlinkss.Socket) (facts, bool) {
 	if idle < f.grace {
 		return known, idle < f.idle
 	}
-	return known | factQuiet, idle < f.idle && idle+2*clockTick < f.began(p)
+	return known | factQuiet, idle < f.idle && idle+2*clockTick < f.began(p, read)
 }
 
-// began is how long the process had been running when the dump began, at the most as long as it really had. What it runs during the
-// dump is no more than what MayBeLeft allows a socket for having been read at its begin.
-func (f *sift) began(p *Proc) time.Duration { return min(p.Uptime, p.At(f.uptime)) }
+// began is how long the process had been running when a socket was read, at the most as long as it really had.
+func (f *sift) began(p *Proc, read time.Duration) time.Duration {
+	return min(p.Uptime, p.At(f.uptime)) + max(read-f.uptime, 0)
+}
 
 // countUsual counts a socket that is not kept, for the one process that holds it.
 func (u *Usual) countUsual(f facts) {

@@ -142,7 +142,7 @@ func (r *Recall) hold(first uint32, s *netlinkss.Socket, reused bool) {
 		return
 	}
 	j.index.fds[first].facts |= factKept
-	j.hold(first, s, reused, nil)
+	j.hold(first, s, reused, HeldSocket{})
 	p := j.procs[j.index.fds[first].process()] // a usual socket has one holder
 	p.Held[len(p.Held)-1].Counted = true
 	r.held[p] = true

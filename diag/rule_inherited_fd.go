@@ -145,7 +145,7 @@ func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
 
 // MayBeLeft reports whether a process has inherited a socket, as far as clocks tell, and has not used it since: it is for
 // choosing of which sockets more is to be asked. uptime is the host's. The holder's uptime is that at the end of the dump, and the
-// socket may have been read at its begin: what is true of both is believed.
+// socket was read before: what is true whenever that was is believed.
 //
 // A socket that is older than its holder was made by another. So was one that came in on a port on which others listen, and the
 // holder does not: that needs no clock.
@@ -162,12 +162,16 @@ func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime time.Duration) 
 	return Age(h.Socket, uptime).AtLeast(holder.Uptime+clockTick) || acceptedElsewhere(holder, h)
 }
 
-// tookOf is how long the dump took in which the socket was read.
+// tookOf is how long before the end of the dump the socket was read, at the most.
 func tookOf(holder *Proc, h *HeldSocket) time.Duration {
+	space := holder.Space
 	if h.Space != nil {
-		return h.Space.Took
+		space = h.Space
 	}
-	return holder.Space.Took
+	if h.readFrom > 0 && space.Ended > 0 {
+		return min(max(space.Ended-h.readFrom, 0), space.Took)
+	}
+	return space.Took
 }
 
 // acceptedElsewhere: it came in on a port on which others listen, and the holder does not.

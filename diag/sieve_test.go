@@ -149,3 +149,46 @@ func FirstDifference(sifted, whole string) string {
 	}
 	return fmt.Sprintf("%d lines, %d with everything kept", len(a), len(b))
 }
+
+// A process opened a connection a second after it began, and nothing has moved since. Late in a long dump its clocks show more than the
+// process had been running at the begin of that, and it takes the time of its reading to tell that it was not inherited.
+func TestReadLate(t *testing.T) {
+	const began, ended, read = 200 * time.Second, 210 * time.Second, 209 * time.Second
+	for _, told := range []bool{false, true} {
+		for _, sift := range []bool{false, true} {
+			p := process(1, 100)
+			p.Start = 100 * 100
+			p.Uptime = p.At(began)
+			space := &Space{}
+			j := NewJoin(space, []*procfd.Process{p})
+			thresholds := Thresholds{Grace: DefaultGrace}
+			if sift {
+				j.Sift(thresholds, began)
+			}
+			listener := sock(netlinkss.Listen, "0.0.0.0:80", "0.0.0.0:0")
+			listener.Inode = 7 // another's
+			j.Add(listener)
+			part := j.Part()
+			for _, at := range []time.Duration{began, read, read} {
+				if told {
+					part.Clock(at)
+				}
+			}
+			s := estab(100, "10.0.0.1:80", "10.0.0.7:40001")
+			s.Timer = netlinkss.TimerKeepalive
+			setInfo(s, quietFor(s.Info, read-101*time.Second), wholeInfo)
+			part.Add(s)
+			space.Took, space.Ended = ended-began, ended
+			p.Uptime = p.At(ended)
+			held := j.Space().Procs[0].Held
+			if kept := len(held) == 1; kept != (!told || !sift) {
+				t.Errorf("time told: %v, sifted: %v: kept: %v", told, sift, kept)
+			}
+			for i := range held {
+				if left := MayBeLeft(space.Procs[0], &held[i], thresholds, ended); left == told {
+					t.Errorf("time told: %v, sifted: %v: it may have been inherited: %v", told, sift, left)
+				}
+			}
+		}
+	}
+}

@@ -38,6 +38,8 @@ type Space struct {
 	TimeWaitSource string
 	// Took is how long the reading of the sockets took: their rows are of different moments, so much apart at the most.
 	Took time.Duration
+	// Ended is the host's uptime behind the last of them; 0: not known.
+	Ended time.Duration
 	// Orphans counts the sockets of the host that no process holds and that wait for their end; negative: not known.
 	Orphans int
 	Procs   []*Proc
@@ -107,6 +109,8 @@ type HeldSocket struct {
 	Options *Options
 	// Space is the namespace that it belongs to, nil for the process's own.
 	Space *Space
+	// readFrom is the host's uptime when it was read, at the earliest; 0: not known.
+	readFrom time.Duration
 	// Counted: it is one of [Proc.Usual] as well, and was found to matter later.
 	Counted bool
 }

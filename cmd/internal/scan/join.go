@@ -49,7 +49,7 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 		}
 	}
 	uptime := l.Source.FS.Uptime()
-	l.space.Took = time.Since(began)
+	l.space.Took, l.space.Ended = time.Since(began), uptime
 	if err := f.stop(idle); err != nil {
 		return nil, err
 	}
@@ -156,7 +156,19 @@ func (f *feed) list(ctx context.Context, r netlinkss.Request) error {
 	if f.join == nil {
 		return visit(f.look.list.Dump(ctx, r), f.add)
 	}
-	return f.look.list.Each(ctx, r, func() func(*netlinkss.Socket) { return f.join.Part().Add })
+	return f.look.list.Each(ctx, r, f.part)
+}
+
+// part takes a share of a list, on a goroutine of its own.
+func (f *feed) part() func(*netlinkss.Socket) {
+	part, n := f.join.Part(), 0
+	return func(s *netlinkss.Socket) {
+		if n%diag.ClockEvery == 0 {
+			part.Clock(f.look.Source.FS.Uptime())
+		}
+		n++
+		part.Add(s)
+	}
 }
 
 // waitBlock is how many sockets wait in one piece of memory.
