@@ -182,16 +182,16 @@ func (p *Part) add(s *netlinkss.Socket, reused bool) {
 	}
 	peer := netlinkss.Unmap(s.Peer)
 	connected := connectedTo(s)
-	print := uint64(0)
+	fingerprint := uint64(0)
 	if connected || j.sift != nil {
-		print = printOf(j.seed, peer)
+		fingerprint = printOf(j.seed, peer)
 	}
 	known := factsOf(s)
 	if connected {
 		known |= factConnected
-		j.index.procs(first, func(int32) { j.toward.add(print, peer.Port()) })
+		j.index.procs(first, func(int32) { j.toward.add(fingerprint, peer.Port()) })
 	}
-	if p.pass(first, s, known, print) {
+	if p.pass(first, s, known, fingerprint) {
 		return
 	}
 	j.index.fds[first].facts = known | factKept
@@ -201,7 +201,7 @@ func (p *Part) add(s *netlinkss.Socket, reused bool) {
 }
 
 // pass counts a socket of which there is nothing to say, and reports whether it is one.
-func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, print uint64) bool {
+func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, fingerprint uint64) bool {
 	j := p.join
 	if j.sift == nil || !j.index.alone(first) {
 		return false
@@ -214,7 +214,7 @@ func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, print uint64
 	j.index.fds[first].facts = known | more
 	p.usual[proc].countUsual(more)
 	if int(proc) < len(j.space.Procs) && s.Peer.Port() != 0 && !p.listens[listenPort{proc, s.Local.Port()}] {
-		p.peers.add(print, proc)
+		p.peers.add(fingerprint, proc)
 	}
 	return true
 }

@@ -90,9 +90,9 @@ func (j *Join) settleNobodys() {
 		for _, i := range byPort {
 			f(j.space.Procs[i])
 		}
-		print := printOf(j.seed, row.peer)
-		k, _ := slices.BinarySearchFunc(peers, print, func(s peerSlot, print uint64) int { return cmp.Compare(s.print, print) })
-		for ; k < len(peers) && peers[k].print == print; k++ {
+		fingerprint := printOf(j.seed, row.peer)
+		k, _ := slices.BinarySearchFunc(peers, fingerprint, func(s peerSlot, fingerprint uint64) int { return cmp.Compare(s.fingerprint, fingerprint) })
+		for ; k < len(peers) && peers[k].fingerprint == fingerprint; k++ {
 			if i := int(peers[k].proc) - 1; !slices.Contains(byPort, i) {
 				f(j.space.Procs[i])
 			}
@@ -106,7 +106,7 @@ func (j *Join) settleNobodys() {
 	}
 }
 
-// indexPorts notes which process listens where and is connected to whom, the latter by the prints of the peers.
+// indexPorts notes which process listens where and is connected to whom, the latter by the fingerprints of the peers.
 func (j *Join) indexPorts() (listens map[uint16][]int, peers []peerSlot) {
 	listens = make(map[uint16][]int)
 	var set peerSet
@@ -130,13 +130,13 @@ func (j *Join) indexPorts() (listens map[uint16][]int, peers []peerSlot) {
 	for _, part := range j.parts {
 		for _, s := range part.peers.slots {
 			if s.proc != 0 {
-				set.add(s.print, s.proc-1)
+				set.add(s.fingerprint, s.proc-1)
 			}
 		}
 		part.peers = peerSet{}
 	}
 	peers = slices.DeleteFunc(set.slots, func(s peerSlot) bool { return s.proc == 0 })
-	slices.SortFunc(peers, func(a, b peerSlot) int { return cmp.Compare(a.print, b.print) })
+	slices.SortFunc(peers, func(a, b peerSlot) int { return cmp.Compare(a.fingerprint, b.fingerprint) })
 	return listens, peers
 }
 

@@ -26,11 +26,11 @@ type peerSet struct {
 }
 
 type peerSlot struct {
-	print uint64
-	proc  int32 // plus one; 0: free
+	fingerprint uint64
+	proc        int32 // plus one; 0: free
 }
 
-func (p *peerSet) add(print uint64, proc int32) {
+func (p *peerSet) add(fingerprint uint64, proc int32) {
 	if 4*(p.taken+1) > 3*len(p.slots) {
 		old := p.slots
 		p.slots = make([]peerSlot, max(2*len(old), 16))
@@ -40,7 +40,7 @@ func (p *peerSet) add(print uint64, proc int32) {
 			}
 		}
 	}
-	entry := peerSlot{print, proc + 1}
+	entry := peerSlot{fingerprint, proc + 1}
 	if s := p.at(entry); s.proc == 0 {
 		*s = entry
 		p.taken++
@@ -50,7 +50,7 @@ func (p *peerSet) add(print uint64, proc int32) {
 func (p *peerSet) at(entry peerSlot) *peerSlot {
 	const odd = 0x9e3779b97f4a7c15 // spreads the processes that are connected to one peer
 	mask := uint64(len(p.slots) - 1)
-	for i := (entry.print + uint64(entry.proc)*odd) & mask; ; i = (i + 1) & mask {
+	for i := (entry.fingerprint + uint64(entry.proc)*odd) & mask; ; i = (i + 1) & mask {
 		if s := &p.slots[i]; s.proc == 0 || *s == entry {
 			return s
 		}
@@ -73,12 +73,12 @@ func newTowardPeers(seed maphash.Seed, descriptors int) towardPeers {
 	return towardPeers{seed, make([]atomic.Uint64, min(max(1<<bits.Len(uint(descriptors)), least), most))}
 }
 
-func (t *towardPeers) bucket(print uint64) *atomic.Uint64 {
-	return &t.buckets[print&uint64(len(t.buckets)-1)]
+func (t *towardPeers) bucket(fingerprint uint64) *atomic.Uint64 {
+	return &t.buckets[fingerprint&uint64(len(t.buckets)-1)]
 }
 
-func (t *towardPeers) add(print uint64, port uint16) {
-	b := t.bucket(print)
+func (t *towardPeers) add(fingerprint uint64, port uint16) {
+	b := t.bucket(fingerprint)
 	for {
 		was := b.Load()
 		now := was + 1

@@ -124,10 +124,13 @@ func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
 		r := z.scan(t, c, p, short...)
 		err := r.differs(p.truth)
 		if err == nil && age > zooPast {
+			if err := z.confirm(t, p, r); err != nil { // at once, before anything changes
+				return err
+			}
 			if err := z.scan(t, c, p, append(sifting, short...)...).differs(p.truth); err != nil {
 				return fmt.Errorf("with few sockets kept: %w", err)
 			}
-			return z.confirm(t, p, r)
+			return nil
 		}
 		if over := r.exceeds(p.truth); over != nil {
 			return over

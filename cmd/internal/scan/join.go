@@ -44,7 +44,7 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 			break
 		}
 		if err := f.dump(ctx, r); err != nil {
-			f.stop(idle)
+			_ = f.stop(idle)
 			return nil, err
 		}
 	}
