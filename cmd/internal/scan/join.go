@@ -24,16 +24,7 @@ const (
 // or where there are many, the descriptors come first, with all processors at work on each.
 func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
 	probe := *procs[0] // the walk writes to the process itself
-	f := feed{look: l, walked: make(chan walked, 1)}
-	idle := make(chan struct{})
-	if open := l.Source.FS.CountDescriptors(probe.PID); len(procs) == 1 && open <= overlapMost && open < l.Source.siftFrom() {
-		go func() { f.walked <- l.walk(procs, idle) }()
-	} else {
-		close(idle)
-		f.begin(l.walk(procs, idle))
-		f.sift()
-		idle = nil
-	}
+	f, idle := l.feed(procs)
 	var ports []uint16
 	if f.err == nil && len(procs) == 1 {
 		ports = l.ports(&probe)
@@ -64,7 +55,21 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 		rest := netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())
 		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
 	}
-	return f.join, l.dumpQueues(ctx, &f, ports)
+	return f.join, l.dumpQueues(ctx, f, ports)
+}
+
+// feed walks over the descriptors, or begins to: then idle is to be closed when nothing else is at work any more.
+func (l *look) feed(procs []*procfd.Process) (f *feed, idle chan struct{}) {
+	f, idle = &feed{look: l, walked: make(chan walked, 1)}, make(chan struct{})
+	open := l.Source.FS.CountDescriptors(procs[0].PID)
+	if len(procs) == 1 && open <= overlapMost && open < l.Source.siftFrom() {
+		go func() { f.walked <- l.walk(procs, idle) }()
+		return f, idle
+	}
+	close(idle)
+	f.begin(l.walk(procs, idle))
+	f.sift()
+	return f, nil
 }
 
 // requests are what is to be listed. Listeners stand in a table of their own, which costs nothing to list; where not all of what
