@@ -125,6 +125,7 @@ type Part struct {
 	listens map[listenPort]bool // as far as they are known
 	usual   []Usual             // by process
 	peers   peerSet
+	ports   portSet // of these peers
 	// The host's uptime when it was told last, and the time before that.
 	now, was time.Duration
 }
@@ -532,19 +533,6 @@ func (j *Join) Share(inode uint64, holder Holder) {
 			}
 		}
 	})
-}
-
-// QueuePorts are the ports of the processes' listeners on which connections wait to be accepted.
-func (j *Join) QueuePorts() []uint16 {
-	var ports []uint16
-	for _, p := range j.space.Procs {
-		for i := range p.Held {
-			if h := &p.Held[i]; h.State == netlinkss.Listen && h.RecvQ > 0 && !slices.Contains(ports, h.Local.Port()) {
-				ports = append(ports, h.Local.Port())
-			}
-		}
-	}
-	return ports
 }
 
 // HasMPTCP reports whether a process holds a connection that is a part of an MPTCP one.

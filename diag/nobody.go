@@ -3,6 +3,7 @@ package diag
 import (
 	"cmp"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -104,6 +105,51 @@ func (j *Join) settleNobodys() {
 	for i := range j.nobody.orphans {
 		concerned(&j.nobody.orphans[i], func(p *Proc) { p.Orphans++ })
 	}
+}
+
+// PortsOfNobodys are the ports, on either side, of what nobody holds and is told of the processes nevertheless: those that they listen
+// on, and those of the peers that they are connected to. queues are only those of the former on which connections wait to be accepted.
+func (j *Join) PortsOfNobodys() (all, queues []uint16) {
+	var set, waiting portSet
+	for _, p := range j.space.Procs {
+		ports := p.Listens()
+		for port := range ports {
+			set.add(port)
+		}
+		for i := range p.Held {
+			switch h := &p.Held[i]; {
+			case h.State == netlinkss.Listen && h.RecvQ > 0:
+				waiting.add(h.Local.Port())
+			case h.Peer.Port() != 0 && !ports[h.Local.Port()]:
+				set.add(h.Peer.Port())
+			}
+		}
+		for i := range p.Dark {
+			if d := &p.Dark[i]; d.Peer.IsValid() && d.Peer.Port() != 0 && !ports[d.Local.Port()] {
+				set.add(d.Peer.Port())
+			}
+		}
+	}
+	for _, part := range j.parts {
+		for i, bits := range part.ports {
+			set[i] |= bits
+		}
+	}
+	return set.list(), waiting.list()
+}
+
+// portSet is a set of ports.
+type portSet [1 << 16 / 64]uint64
+
+func (p *portSet) add(port uint16) { p[port/64] |= 1 << (port % 64) }
+
+func (p *portSet) list() (ports []uint16) {
+	for i, word := range p {
+		for ; word != 0; word &= word - 1 {
+			ports = append(ports, uint16(64*i+bits.TrailingZeros64(word)))
+		}
+	}
+	return ports
 }
 
 // indexPorts notes which process listens where and is connected to whom, the latter by the fingerprints of the peers.

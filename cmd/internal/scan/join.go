@@ -21,14 +21,13 @@ const (
 )
 
 // joinSockets lists descriptors and sockets, and puts them together. Of one process they are listed at the same time; of many,
-// or where there are many, the descriptors come first, with all processors at work on each.
+// or where there are many of either, the descriptors come first, with all processors at work on each.
 func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
-	probe := *procs[0] // the walk writes to the process itself
-	f, idle := l.feed(procs)
 	var ports []uint16
-	if f.err == nil && len(procs) == 1 {
-		ports = l.ports(&probe)
+	if len(procs) == 1 {
+		ports = l.ports(procs[0])
 	}
+	f, idle := l.feed(procs, len(ports) > 0)
 	began := time.Now()
 	for _, r := range f.requests(ports) {
 		if f.err != nil {
@@ -47,22 +46,74 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 	for _, p := range l.judged() {
 		p.Uptime = p.At(uptime) // beside the clocks of its sockets, and not of when it was found
 	}
-	if len(ports) == 0 {
-		return f.join, nil
-	}
-	if len(f.join.Unlisted()) > manyUnlisted {
+	l.listed = ports
+	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
 		l.Source.Detail("the ports did not cover the process: reading every socket")
-		rest := netlinkss.AllStates &^ (netlinkss.Listen.Mask() | netlinkss.TimeWait.Mask())
-		return f.join, f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: rest})
+		l.listed = nil
+		return f.join, l.more(ctx, f.join, netlinkss.Request{States: netlinkss.AllStates &^ netlinkss.Listen.Mask()}, ports)
 	}
-	return f.join, l.dumpQueues(ctx, f, ports)
+	return f.join, nil
 }
 
-// feed walks over the descriptors, or begins to: then idle is to be closed when nothing else is at work any more.
-func (l *look) feed(procs []*procfd.Process) (f *feed, idle chan struct{}) {
+// nobodys lists what nobody holds and is told of the processes, as far as the first list, which had some ports only, left it out.
+func (l *look) nobodys(ctx context.Context) error {
+	if len(l.listed) == 0 {
+		return nil
+	}
+	left := func(ports []uint16) []uint16 {
+		return slices.DeleteFunc(ports, func(port uint16) bool { return slices.Contains(l.listed, port) })
+	}
+	all, queues := l.join.PortsOfNobodys()
+	all, queues = left(all), left(queues)
+	gone := netlinkss.TimeWait.Mask() | netlinkss.FinWait1.Mask() | netlinkss.FinWait2.Mask() | netlinkss.LastAck.Mask() | netlinkss.Closing.Mask()
+	waiting := netlinkss.Estab.Mask() | netlinkss.CloseWait.Mask()
+	switch {
+	case len(all) == 0:
+		return nil
+	case len(all) <= netlinkss.MaxPorts:
+		return l.more(ctx, l.join, netlinkss.Request{States: gone | waiting, Ports: all}, l.listed)
+	}
+	if err := l.more(ctx, l.join, netlinkss.Request{States: gone}, l.listed); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(queues, netlinkss.MaxPorts) {
+		if err := l.more(ctx, l.join, netlinkss.Request{States: waiting, Ports: part}, l.listed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// more adds a list to a join, but for those sockets of which a port is among the ones that were listed before.
+func (l *look) more(ctx context.Context, join *diag.Join, r netlinkss.Request, before []uint16) error {
+	r.Attrs = netlinkss.AttrInfo
+	err := visit(l.list.Dump(ctx, r), func(s *netlinkss.Socket) {
+		if !slices.Contains(before, s.Local.Port()) && !slices.Contains(before, s.Peer.Port()) {
+			join.Add(s)
+		}
+	})
+	return l.incomplete(err)
+}
+
+// incomplete makes a gap of a list that ended early.
+func (l *look) incomplete(err error) error {
+	if gap, ok := Incomplete(err); ok {
+		l.space.Gaps = append(l.space.Gaps, gap)
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// feed walks over the descriptors, or begins to: then idle is to be closed when nothing else is at work any more. filtered: not all
+// sockets will be listed.
+func (l *look) feed(procs []*procfd.Process, filtered bool) (f *feed, idle chan struct{}) {
 	f, idle = &feed{look: l, walked: make(chan walked, 1)}, make(chan struct{})
 	open := l.Source.FS.CountDescriptors(procs[0].PID)
-	if len(procs) == 1 && open <= overlapMost && open < l.Source.siftFrom() {
+	few := filtered || l.list.size(netlinkss.Request{}) < partsFrom
+	if len(procs) == 1 && few && open <= overlapMost && open < l.Source.siftFrom() {
 		go func() { f.walked <- l.walk(procs, idle) }()
 		return f, idle
 	}
@@ -82,18 +133,6 @@ func (f *feed) requests(ports []uint16) []netlinkss.Request {
 		{Attrs: netlinkss.AttrInfo, States: netlinkss.Listen.Mask()},
 		{Attrs: netlinkss.AttrInfo, States: netlinkss.AllStates &^ netlinkss.Listen.Mask(), Ports: ports},
 	}
-}
-
-// dumpQueues lists what waits on the ports of listeners that the first list left out.
-func (l *look) dumpQueues(ctx context.Context, f *feed, listed []uint16) error {
-	ports := slices.DeleteFunc(f.join.QueuePorts(), func(port uint16) bool { return slices.Contains(listed, port) })
-	for part := range slices.Chunk(ports, netlinkss.MaxPorts) {
-		states := netlinkss.Estab.Mask() | netlinkss.CloseWait.Mask()
-		if err := f.dump(ctx, netlinkss.Request{Attrs: netlinkss.AttrInfo, States: states, Ports: part}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // manyUnlisted is from how many descriptors without a socket another dump is cheaper than asking each.
@@ -145,15 +184,7 @@ type feed struct {
 
 // dump feeds one list of sockets. A list that ends early is a gap and not an error.
 func (f *feed) dump(ctx context.Context, r netlinkss.Request) error {
-	err := f.list(ctx, r)
-	if gap, ok := Incomplete(err); ok {
-		f.space.Gaps = append(f.space.Gaps, gap)
-		return nil
-	}
-	if errors.Is(err, context.Canceled) {
-		return ErrInterrupted
-	}
-	return err
+	return f.incomplete(f.list(ctx, r))
 }
 
 // list lists in two halves side by side if nothing else is at work.
@@ -251,7 +282,7 @@ const (
 // each socket of others. They are told from a few descriptors; what has another port is not lost, it is looked up
 // one by one. None: list everything, because there is not much more, or because it may not be told.
 func (l *look) ports(p *procfd.Process) []uint16 {
-	if l.list.Conn == nil {
+	if l.list.Conn == nil || !since(l.host.Kernel, 5, 9) { // older ones cannot compare ports, and list all
 		return nil
 	}
 	open := l.Source.FS.CountDescriptors(p.PID)
@@ -268,7 +299,7 @@ func (l *look) ports(p *procfd.Process) []uint16 {
 	return ports
 }
 
-// samplePorts looks at descriptors all over the table.
+// samplePorts looks at descriptors all over the table, at every one of a small table.
 func (l *look) samplePorts(p *procfd.Process, open int) []uint16 {
 	asker, err := l.Source.FS.Ask(p)
 	if err != nil {
@@ -283,11 +314,21 @@ func (l *look) samplePorts(p *procfd.Process, open int) []uint16 {
 			continue
 		}
 		a, err := asker.Socket(sock)
-		if err == nil && a.IsTCP() && a.Peer.IsValid() && a.Local.Port() != 0 {
+		switch {
+		case err != nil || !a.IsTCP() || a.Local.Port() == 0:
+		case a.Peer.IsValid():
 			seen = append(seen, [2]uint16{a.Local.Port(), a.Peer.Port()})
+		case step == 1: // it listens, as a rule
+			seen = append(seen, [2]uint16{a.Local.Port(), a.Local.Port()})
 		}
 	}
-	return coverPorts(seen)
+	if step > 1 {
+		return coverPorts(seen)
+	}
+	if len(seen) == 0 {
+		return []uint16{0} // nobody's: what it opens now is looked up by itself
+	}
+	return cover(seen, 0, 1)
 }
 
 // coverPorts picks the ports that cover the samples, the most frequent first; nil when a few ports do not
@@ -296,19 +337,27 @@ func coverPorts(seen [][2]uint16) []uint16 {
 	if len(seen) < samples/4 {
 		return nil
 	}
-	allowed := len(seen) / 32 // not covered
-	var ports []uint16
+	return cover(seen, len(seen)/32, 2)
+}
+
+// cover picks ports until no more than allowed of the pairs have none of them; nil when that takes too many, or one that stands for fewer
+// than least pairs.
+func cover(seen [][2]uint16, allowed, least int) (ports []uint16) {
 	for len(seen) > allowed {
 		count := map[uint16]int{}
 		var best uint16
 		for _, s := range seen {
-			for _, port := range s {
-				if count[port]++; count[port] > count[best] || count[port] == count[best] && port < best {
-					best = port
-				}
+			count[s[0]]++
+			if s[1] != s[0] {
+				count[s[1]]++
 			}
 		}
-		if count[best] < 2 || len(ports) == mostPorts {
+		for port, n := range count {
+			if n > count[best] || n == count[best] && port < best {
+				best = port
+			}
+		}
+		if count[best] < least || len(ports) == mostPorts {
 			return nil
 		}
 		ports = append(ports, best)

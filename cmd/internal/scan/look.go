@@ -18,6 +18,7 @@ type look struct {
 	space  *diag.Space
 	list   *Sockets
 	join   *diag.Join
+	listed []uint16 // the ports that were asked for; nil: all
 	// waiting is what those processes wait for that were asked.
 	waiting map[*diag.Proc]*procfd.Waits
 }
@@ -45,6 +46,9 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 		return err
 	}
 	(&resolver{look: l}).run(ctx)
+	if err := l.nobodys(ctx); err != nil {
+		return err
+	}
 	l.mptcp(ctx)
 	l.legs(ctx)
 	l.join.Space()

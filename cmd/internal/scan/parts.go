@@ -87,8 +87,11 @@ func whyOne(err error, ok bool) string {
 
 func (s *Sockets) config() *netlinkss.Config { return &netlinkss.Config{Netns: s.netns} }
 
-// size is about how many sockets the request lists.
+// size is about how many sockets the request lists; 0 when another source than sock_diag lists them.
 func (s *Sockets) size(r netlinkss.Request) int {
+	if s.Conn == nil {
+		return 0
+	}
 	st, err := s.source.FS.Sockstat(s.pid)
 	if err != nil {
 		return 0

@@ -66,3 +66,21 @@ func TestListsBound(t *testing.T) {
 		}
 	}
 }
+
+// Of a small table every descriptor was looked at, so every pair has to be covered, by as few ports as will do.
+func TestCover(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		seen [][2]uint16
+		want []uint16
+	}{
+		{"a client", [][2]uint16{{40000, 443}}, []uint16{443}},
+		{"a listener", [][2]uint16{{8080, 8080}}, []uint16{8080}},
+		{"a server with two clients, and a listener", [][2]uint16{{80, 40001}, {9090, 9090}, {80, 40000}, {80, 80}}, []uint16{80, 9090}},
+		{"too many", [][2]uint16{{1, 101}, {2, 102}, {3, 103}, {4, 104}, {5, 105}, {6, 106}, {7, 107}, {8, 108}, {9, 109}}, nil},
+	} {
+		if got := cover(slices.Clone(c.seen), 0, 1); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
