@@ -10,7 +10,7 @@ import (
 )
 
 // index tells which descriptors are open on a socket, by its inode. A host may have a million of them, so it has no pointers and
-// about forty bytes for each. It grows with [index.admit]; from then on any number of goroutines may look up and mark.
+// some thirty bytes for each. It grows with [index.admit]; from then on any number of goroutines may look up and mark.
 //
 // Descriptors are numbered through all processes of the join, each one's in the order of its Sockets. Those on one socket are a ring:
 // nearly every ring is one descriptor.
@@ -49,10 +49,13 @@ const (
 	factQuiet // nothing has moved for the grace
 )
 
+// roomForKin is for how many descriptors of descendants there is room without the index moving.
+const roomForKin = 1024
+
 func newIndex(processes, descriptors int) index {
 	return index{
 		slots: make([]slot, slotsFor(descriptors)), seed: rand.Uint64() | 1,
-		base: make([]uint32, 0, processes), fds: make([]indexed, 0, descriptors),
+		base: make([]uint32, 0, processes), fds: make([]indexed, 0, descriptors+roomForKin),
 	}
 }
 
