@@ -200,7 +200,7 @@ func (f *feed) part() func(*netlinkss.Socket) {
 	part, n := f.join.Part(), 0
 	return func(s *netlinkss.Socket) {
 		if n%diag.ClockEvery == 0 {
-			part.Clock(f.look.Source.FS.Uptime())
+			part.Clock(f.Source.FS.Uptime())
 		}
 		n++
 		part.Add(s)
