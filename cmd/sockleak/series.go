@@ -76,7 +76,7 @@ const (
 // repeat writes one report after the other. Being interrupted between two ends a series, and is no error.
 func (p *program) repeat(ctx context.Context, s *series, o *output, take func(context.Context) (report.Value, error)) error {
 	if s.screen {
-		defer io.WriteString(p.stdout, screenOff)
+		defer func() { _, _ = io.WriteString(p.stdout, screenOff) }() // of a terminal that is gone there is nothing to restore
 		if _, err := io.WriteString(p.stdout, screenOn); err != nil {
 			return unwritten(err)
 		}
