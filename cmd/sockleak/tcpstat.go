@@ -136,6 +136,10 @@ func parsePrefix(flag, s string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, hint(usage("--%s %q is no network", flag, s), "give an address or a network such as 10.0.0.0/8 or fd00::/8")
 	}
+	// What is filtered are IPv4 addresses, of v4-mapped ones, too.
+	if a := n.Addr(); a.Is4In6() && n.Bits() >= 96 {
+		n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
+	}
 	return n.Masked(), nil
 }
 
