@@ -73,7 +73,7 @@ const (
 	screenRest = "\x1b[J"
 )
 
-// repeat writes one report after the other. Being interrupted between two ends a series, and is no error.
+// repeat writes one report after the other. Being interrupted ends a series, in the middle of a look, too, and is no error.
 func (p *program) repeat(ctx context.Context, s *series, o *output, take func(context.Context) (report.Value, error)) error {
 	if s.screen {
 		defer func() { _, _ = io.WriteString(p.stdout, screenOff) }() // of a terminal that is gone there is nothing to restore
@@ -84,7 +84,7 @@ func (p *program) repeat(ctx context.Context, s *series, o *output, take func(co
 	for i := 1; ; i++ {
 		next := time.Now().Add(s.interval)
 		v, err := take(ctx)
-		if err != nil && i > 1 && ctx.Err() != nil {
+		if err != nil && s.count != 1 && ctx.Err() != nil {
 			return nil
 		}
 		if err != nil {
