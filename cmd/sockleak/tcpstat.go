@@ -43,7 +43,7 @@ func (p *program) tcpstat(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() > 0 {
-		return hint(usage("tcpstat takes no argument, got %q", c.Args().First()), "leakscan %s scans a process", c.Args().First())
+		return unwantedArgument(c)
 	}
 	src, err := p.source(c)
 	if err != nil {
@@ -72,6 +72,16 @@ func (p *program) tcpstat(c *cli.Context) error {
 		}
 		return report.Tcpstat(stat), nil
 	})
+}
+
+// unwantedArgument guesses what an argument was meant for. A bare number behind --watch is no duration, and so is not taken for its value.
+func unwantedArgument(c *cli.Context) error {
+	arg := c.Args().First()
+	err := usage("tcpstat takes no argument, got %q", arg)
+	if c.IsSet(watchFlag) {
+		return hint(err, "an interval has its unit, such as --watch 5s")
+	}
+	return hint(err, "leakscan %s scans a process", arg)
 }
 
 // idleFlag says whether idle times are asked for: by --info, by what needs them, and by each format that has a place for them
