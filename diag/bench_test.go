@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -30,11 +31,19 @@ var benchSizes = []struct {
 	n    int
 }{{"1k", 1_000}, {"10k", 10_000}, {"100k", 100_000}}
 
-func perSocket(b *testing.B, n int) {
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/socket")
+// perSocket begins to count, and returns what reports the time, the bytes and the allocations of each of n sockets.
+func perSocket(b *testing.B, n int) (report func()) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	return func() {
+		runtime.ReadMemStats(&after)
+		all := float64(b.N) * float64(n)
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/all, "ns/socket")
+		b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/all, "B/socket")
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/all, "allocs/socket")
+	}
 }
 
-// A dump reuses its one socket, and so does this. Every group that there may be is more than a table holds.
 func BenchmarkTally(b *testing.B) {
 	const sockets = 1_000_000
 	for _, peers := range []uint32{200, 20_000, sockets} {
@@ -43,6 +52,7 @@ func BenchmarkTally(b *testing.B) {
 			setInfo(s, quietFor(s.Info, 3*time.Hour), wholeInfo)
 			tally := Tally{By: ByPeer, Filter: Filter{Uptime: day}, Spill: &memorySpill{}}
 			b.ReportAllocs()
+			defer perSocket(b, sockets)()
 			for b.Loop() {
 				tally.Reset()
 				for i := range uint32(sockets) {
@@ -56,7 +66,6 @@ func BenchmarkTally(b *testing.B) {
 					b.Fatalf("%d of %d groups, %v", len(top), total, err)
 				}
 			}
-			perSocket(b, sockets)
 		})
 	}
 }
@@ -66,6 +75,7 @@ func BenchmarkJoin(b *testing.B) {
 		sockets, p := crowd(size.n)
 		b.Run("sockets="+size.name, func(b *testing.B) {
 			b.ReportAllocs()
+			defer perSocket(b, size.n)()
 			for b.Loop() {
 				j := NewJoin(&Space{}, []*procfd.Process{p})
 				for _, s := range sockets {
@@ -76,7 +86,6 @@ func BenchmarkJoin(b *testing.B) {
 					b.Fatalf("%d sockets held, %d unlisted", got, left)
 				}
 			}
-			perSocket(b, size.n)
 		})
 	}
 }
@@ -87,6 +96,7 @@ func BenchmarkSift(b *testing.B) {
 		sockets, p := crowd(size.n)
 		b.Run("sockets="+size.name, func(b *testing.B) {
 			b.ReportAllocs()
+			defer perSocket(b, size.n)()
 			for b.Loop() {
 				j := NewJoin(&Space{}, []*procfd.Process{p})
 				j.Sift(Thresholds{Idle: day, Grace: day}, day)
@@ -98,7 +108,6 @@ func BenchmarkSift(b *testing.B) {
 					b.Fatalf("%+v are usual", u)
 				}
 			}
-			perSocket(b, size.n)
 		})
 	}
 }
@@ -113,6 +122,7 @@ func BenchmarkCheck(b *testing.B) {
 		h := looked(j.Space())
 		b.Run(fmt.Sprintf("rules=%d/sockets=%s", len(Rules()), size.name), func(b *testing.B) {
 			b.ReportAllocs()
+			defer perSocket(b, size.n)()
 			for b.Loop() {
 				sum := 0
 				for _, f := range Check(h, Thresholds{Grace: DefaultGrace}, Rules()).Findings {
@@ -122,7 +132,6 @@ func BenchmarkCheck(b *testing.B) {
 					b.Fatalf("%d sockets in findings", sum)
 				}
 			}
-			perSocket(b, size.n)
 		})
 	}
 }

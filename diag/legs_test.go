@@ -94,12 +94,12 @@ func BenchmarkPairing(b *testing.B) {
 		}
 		b.Run("pairs="+size.name, func(b *testing.B) {
 			b.ReportAllocs()
+			defer perSocket(b, size.n)()
 			for b.Loop() {
 				if got := len(leftOf(0, ended, open)); got != size.n {
 					b.Fatalf("%d left", got)
 				}
 			}
-			perSocket(b, size.n)
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -69,6 +70,7 @@ func TestDumpAllocatesNothingPerSocket(t *testing.T) {
 	}
 }
 
+// BenchmarkDecode decodes one socket at a time, so its figures for an operation are those for a socket.
 func BenchmarkDecode(b *testing.B) {
 	for name, record := range map[string][]byte{"bare": v4Record(), "info": fullRecord()} {
 		b.Run(name, func(b *testing.B) {
@@ -103,6 +105,19 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// perSocket begins to count, and returns what reports the time, the bytes and the allocations of each of n sockets.
+func perSocket(b *testing.B, n int) (report func()) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	return func() {
+		runtime.ReadMemStats(&after)
+		all := float64(b.N) * float64(n)
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/all, "ns/socket")
+		b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/all, "B/socket")
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/all, "allocs/socket")
+	}
+}
+
 // sizes runs f for 1k, 10k and 100k sockets.
 func sizes(b *testing.B, f func(b *testing.B, n int)) {
 	for _, k := range []int{1, 10, 100} {
@@ -116,6 +131,7 @@ func BenchmarkDump(b *testing.B) {
 		c := tape(datagrams)
 		b.ReportAllocs()
 		b.SetBytes(int64(len(cat(datagrams...))))
+		defer perSocket(b, n)()
 		for b.Loop() {
 			if got, err := count(c); got != n || err != nil {
 				b.Fatalf("%d sockets, error %v, want %d", got, err, n)
@@ -129,6 +145,7 @@ func BenchmarkReplay(b *testing.B) {
 		file := cat(stream(n, fullRecord())...)
 		b.ReportAllocs()
 		b.SetBytes(int64(len(file)))
+		defer perSocket(b, n)()
 		for b.Loop() {
 			wantCount(b, n, Replay(bytes.NewReader(file)))
 		}
@@ -140,6 +157,7 @@ func BenchmarkReadProcNet(b *testing.B) {
 		file := append([]byte(procNetTitle), bytes.Repeat([]byte(procNetLine), n)...)
 		b.ReportAllocs()
 		b.SetBytes(int64(len(file)))
+		defer perSocket(b, n)()
 		for b.Loop() {
 			wantCount(b, n, ReadProcNet(io.Reader(bytes.NewReader(file)), Inet))
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 )
 
@@ -75,6 +76,19 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// perSocket begins to count, and returns what reports the time, the bytes and the allocations of each of n sockets, a sample being one.
+func perSocket(b *testing.B, n int) (report func()) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	return func() {
+		runtime.ReadMemStats(&after)
+		all := float64(b.N) * float64(n)
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/all, "ns/socket")
+		b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/all, "B/socket")
+		b.ReportMetric(float64(after.Mallocs-before.Mallocs)/all, "allocs/socket")
+	}
+}
+
 func BenchmarkWrite(b *testing.B) {
 	for _, size := range []struct {
 		name string
@@ -89,6 +103,7 @@ func BenchmarkWrite(b *testing.B) {
 				}
 				b.SetBytes(int64(want))
 				b.ReportAllocs()
+				defer perSocket(b, size.n)()
 				for b.Loop() {
 					w := &full{want}
 					if err := Write(w, f.Name, v, Options{}); err != nil || w.n != 0 {
