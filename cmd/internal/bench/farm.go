@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,11 +13,72 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holderEnv makes this program a holder of so many connections.
-const holderEnv = "SOCKLEAK_BENCH_CONNECTIONS"
+// layout says what a farm is to be.
+type layout struct {
+	Sockets   int     `json:"sockets"`
+	Processes int     `json:"processes"` // at the least, if the sockets are enough for so many
+	Peers     int     `json:"peers"`
+	Families  string  `json:"families"`
+	Keepalive float64 `json:"keepalive"`
+}
 
-// holderSockets is the most that one holder has: both ends of 9,500 connections.
-const holderSockets = 19_000
+// maxPeers is how many addresses loopback is asked for: connections to more do not fit into memory anyway.
+const maxPeers = 1_000_000
+
+func (l layout) check() error {
+	switch {
+	case l.Sockets < 2:
+		return errors.New("-sockets must be 2 or more")
+	case l.Peers < 1 || l.Peers > maxPeers:
+		return fmt.Errorf("-peers must be 1 to %d", maxPeers)
+	case l.Families != "4" && l.Families != "6" && l.Families != "mixed":
+		return fmt.Errorf("-families %q: want 4, 6 or mixed", l.Families)
+	case l.Keepalive < 0 || l.Keepalive > 1:
+		return fmt.Errorf("-keepalive %v: want a share from 0 to 1", l.Keepalive)
+	}
+	return nil
+}
+
+// addresses is to how many addresses so many connections go. IPv6 loopback has one.
+func (l layout) addresses(connections int) int {
+	switch l.Families {
+	case "6":
+		return 1
+	case "mixed":
+		return min(l.Peers, (connections+2)/3) + 1
+	}
+	return min(l.Peers, connections)
+}
+
+const (
+	// holderSockets is the most that one holder has, if it may: both ends of 9,500 connections.
+	holderSockets = 19_000
+	// smallSockets is what each of the processes has that are there for their number.
+	smallSockets = 20
+	// otherDescriptors is how many descriptors a holder has beside.
+	otherDescriptors = 64
+	// socketMemory is about what the kernel needs for a socket with its file, in bytes.
+	socketMemory = 6 << 10
+)
+
+// connections returns how many connections each holder has: as few holders as may be, the first with as many as it may, and small
+// ones until there are so many processes.
+func (l layout) connections(most int) []int {
+	sockets := l.Sockets / 2 * 2
+	small := 0
+	large := func() int { return (sockets - small*smallSockets + most - 1) / most }
+	for small+large() < l.Processes && small < (sockets-most)/smallSockets { // the first stays as large as it may be
+		small++
+	}
+	var list []int
+	for left := sockets - small*smallSockets; left > 0; left -= 2 * list[len(list)-1] {
+		list = append(list, min(left, most)/2)
+	}
+	for range small {
+		list = append(list, smallSockets/2)
+	}
+	return list
+}
 
 // farm is a set of processes that hold connections.
 type farm struct {
@@ -25,43 +87,48 @@ type farm struct {
 }
 
 type holder struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	stdout io.Reader
+	n      int
 }
 
-// smallSockets is what each of the processes has that are there for their number.
-const smallSockets = 20
-
-// plant starts as many holders as the sockets need, the first with as many as it may have, and small ones until there are so many
-// processes. The farm is to be closed after an error, too.
-func plant(sockets, processes int) (*farm, error) {
+// plant starts the holders and waits until all are ready. The farm is to be closed after an error, too.
+func plant(p programs, l layout) (*farm, error) {
 	f := &farm{}
-	large := (sockets + holderSockets - 1) / holderSockets
-	small := max(min(processes-large, (sockets-holderSockets)/smallSockets), 0)
-	sockets -= small * smallSockets
-	for left := sockets; left > 1; {
-		n := min(left, holderSockets) / 2 * 2
-		if err := f.add(n / 2); err != nil {
-			return f, err
-		}
-		left -= n
+	lim := unix.Rlimit{}
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return f, err
 	}
-	for range small {
-		if err := f.add(smallSockets / 2); err != nil {
+	most := min(holderSockets, (int(min(lim.Max, holderSockets<<1))-otherDescriptors)/2*2)
+	if most < 2*smallSockets {
+		return f, fmt.Errorf("a process may have %d descriptors: too few", lim.Max)
+	}
+	if free := memAvailable(); free >= 0 && free < int64(l.Sockets)*socketMemory {
+		return f, fmt.Errorf("%d sockets need about %d MiB, and %d MiB are available", l.Sockets, l.Sockets*socketMemory>>20, free>>20)
+	}
+	first := 0
+	for _, n := range l.connections(most) {
+		if err := f.add(p.holder, l, first, n); err != nil {
 			return f, err
 		}
+		first += n
+	}
+	for _, h := range f.holders {
+		if line, err := bufio.NewReader(h.stdout).ReadString('\n'); err != nil || line != "ready\n" {
+			return f, fmt.Errorf("a holder of %d connections did not get ready: %q", h.n, line)
+		}
+		f.sockets += 2 * h.n
 	}
 	return f, nil
 }
 
-func (f *farm) add(connections int) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), holderEnv+"="+strconv.Itoa(connections))
+// add starts a holder. A process group of its own: an interrupt from the terminal is not for it.
+func (f *farm) add(program string, l layout, first, n int) error {
+	cmd := exec.Command(program, "-connections", strconv.Itoa(n), "-first", strconv.Itoa(first), "-peers", strconv.Itoa(l.Peers),
+		"-families", l.Families, "-keepalive", fmt.Sprint(l.Keepalive))
 	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe() // its end is the holder's
 	if err != nil {
 		return err
@@ -73,11 +140,7 @@ func (f *farm) add(connections int) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	f.holders = append(f.holders, &holder{cmd, stdin})
-	f.sockets += 2 * connections
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "ready\n" {
-		return fmt.Errorf("a holder of %d connections did not get ready: %q", connections, line)
-	}
+	f.holders = append(f.holders, &holder{cmd, stdin, stdout, n})
 	return nil
 }
 
@@ -100,77 +163,29 @@ func (f *farm) close() {
 	}
 }
 
-// hold opens the connections, both ends of each, and keeps them until stdin ends.
-func hold() error {
-	n, err := strconv.Atoi(os.Getenv(holderEnv))
+// memAvailable is how much memory can be had, in bytes; -1 when that is not told.
+func memAvailable() int64 {
+	kib := procField("/proc/meminfo", "MemAvailable:", 1)
+	if kib < 0 {
+		return -1
+	}
+	return kib << 10
+}
+
+// procField is a number in a file of lines that begin with a name: the one at this place of the line. It is -1 when it is not
+// there.
+func procField(file, line string, place int) int64 {
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return -1
 	}
-	lim := unix.Rlimit{}
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return err
-	}
-	lim.Cur = lim.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return err
-	}
-	ln, err := listen()
-	if err != nil {
-		return err
-	}
-	for i := range n {
-		if err := connect(ln, i); err != nil {
-			return fmt.Errorf("connection %d of %d: %w", i, n, err)
+	for l := range strings.Lines(string(b)) {
+		fields := strings.Fields(l)
+		if len(fields) > place && fields[0] == line {
+			if n, err := strconv.ParseInt(fields[place], 10, 64); err == nil {
+				return n
+			}
 		}
 	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
-}
-
-// listen listens on every loopback address, on a free port.
-func listen() (int, error) {
-	ln, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return 0, err
-	}
-	if err := unix.Bind(ln, &unix.SockaddrInet4{Addr: [4]byte{}}); err != nil {
-		return 0, err
-	}
-	return ln, unix.Listen(ln, 128)
-}
-
-// farmPeers is how many peer addresses the connections are spread over.
-const farmPeers = 200
-
-// connect opens one connection and accepts it. Raw system calls: a netpoller that watches every socket would be half of the
-// work. One in four has keepalive.
-func connect(ln, i int) error {
-	sa, err := unix.Getsockname(ln)
-	if err != nil {
-		return err
-	}
-	port := sa.(*unix.SockaddrInet4).Port
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	if i%4 == 0 {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
-			return err
-		}
-	}
-	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 1, byte(1 + i%farmPeers)}}); err != nil {
-		return err
-	}
-	_, _, err = unix.Accept4(ln, unix.SOCK_CLOEXEC)
-	return err
-}
-
-func short(args []string) string {
-	s := strings.Join(args, " ")
-	if i := strings.LastIndex(args[0], "/"); i >= 0 {
-		s = args[0][i+1:] + s[len(args[0]):]
-	}
-	return s
+	return -1
 }

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// grow measures sockleak at several sizes and prints a table in Markdown.
+func (c *config) grow(ctx context.Context, p programs, d *document) error {
+	var sizes []int
+	for _, n := range c.sizes {
+		s, err := c.growTo(ctx, p, n)
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		if err != nil {
+			d.SizesLeft = append(d.SizesLeft, fmt.Sprintf("%s sockets: left out: %s", grouped(n), err))
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s sockets measured\n", grouped(n))
+		sizes, d.Sections = append(sizes, n), append(d.Sections, s)
+	}
+	if len(sizes) == 0 {
+		return fmt.Errorf("no size could be measured: %s", strings.Join(d.SizesLeft, "; "))
+	}
+	if err := writeGrowth(os.Stdout, d, sizes); err != nil {
+		return err
+	}
+	return c.writeJSON(d)
+}
+
+// growTo measures at one size.
+func (c *config) growTo(ctx context.Context, p programs, sockets int) (*section, error) {
+	l := c.layout
+	l.Sockets = sockets
+	f, err := plant(p, l)
+	defer f.close()
+	if err != nil {
+		return nil, err
+	}
+	s := &section{Title: c.title(f, l), Rows: choose(p, ours(p, f.pid()), "", c.rows)}
+	return s, c.runSection(ctx, p, s)
+}
+
+// writeGrowth writes a row per command and a column per size: the median of the wall time and that of the ratio to the floor.
+func writeGrowth(out *os.File, d *document, sizes []int) error {
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "Wall time, and in brackets how many times the floor; %s\n\n", d.conditions())
+	head := []string{"command"}
+	for _, n := range sizes {
+		head = append(head, grouped(n)+" sockets")
+	}
+	markdownRow(w, head)
+	markdownRow(w, slices.Repeat([]string{"---"}, len(head)))
+	lost := d.SizesLeft
+	for i, first := range d.Sections[0].Rows {
+		cells := []string{"`" + first.Name + "`"}
+		for j, s := range d.Sections {
+			cells = append(cells, growthCell(s, s.Rows[i]))
+			for _, line := range s.Rows[i].leftOut() {
+				lost = append(lost, grouped(sizes[j])+" sockets: "+line)
+			}
+		}
+		markdownRow(w, cells)
+	}
+	fmt.Fprintln(w)
+	writeList(w, lost)
+	return w.Flush()
+}
+
+func growthCell(s *section, r *row) string {
+	if len(r.Runs) == 0 {
+		return "–"
+	}
+	f := r.summary(s.floor())
+	return fmt.Sprintf("%s (%s)", milliseconds(f.wall.median), times(f.overWall.median))
+}
+
+// grouped writes a number with its thousands apart.
+func grouped(n int) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", grouped(n/1000), n%1000)
+}
