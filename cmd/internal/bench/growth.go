@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// grow measures sockleak at several sizes and prints a table in Markdown.
+// grow measures sockleak at several sizes, prints a table in Markdown, and plots it.
 func (c *config) grow(ctx context.Context, p programs, d *document) error {
 	var sizes []int
 	for _, n := range c.sizes {
@@ -29,6 +29,11 @@ func (c *config) grow(ctx context.Context, p programs, d *document) error {
 	}
 	if err := writeGrowth(os.Stdout, d, sizes); err != nil {
 		return err
+	}
+	if c.svg != "" {
+		if err := writePlot(c.svg, d.Sections, sizes); err != nil {
+			return err
+		}
 	}
 	return c.writeJSON(d)
 }

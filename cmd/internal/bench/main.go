@@ -3,7 +3,7 @@
 //
 //	go run ./cmd/internal/bench                          # 100,000 sockets, 5 rounds
 //	go run ./cmd/internal/bench -sockets 300000 -busy    # with no processor idle
-//	go run ./cmd/internal/bench -growth                  # from 30,000 to 1,000,000 sockets
+//	go run ./cmd/internal/bench -growth -svg growth.svg  # from 30,000 to 1,000,000 sockets
 //	go run ./cmd/internal/bench -profile /tmp/profiles   # where the time and the memory go
 //	go run ./cmd/internal/bench -hold                    # a farm of sockets to try things on
 //
@@ -52,7 +52,7 @@ type config struct {
 	layout
 	rounds, slowLimit            int
 	rows                         *regexp.Regexp
-	netns, json, profile         string
+	netns, json, svg, profile    string
 	busy, hold, growth, markdown bool
 	sizes                        []int
 }
@@ -74,6 +74,7 @@ func parse(args []string) (*config, error) {
 	f.StringVar(&c.json, "json", "", "write every single figure to `FILE`")
 	f.BoolVar(&c.growth, "growth", false, "measure sockleak at several sizes, and print a table in Markdown")
 	sizes := f.String("sizes", "30000,100000,300000,1000000", "the sizes of -growth, in sockets")
+	f.StringVar(&c.svg, "svg", "", "with -growth: write a plot to `FILE`")
 	f.StringVar(&c.profile, "profile", "", "write profiles of sockleak's work to `DIR`, instead of measuring")
 	f.BoolVar(&c.hold, "hold", false, "build the farm, and keep it until stdin ends or an interrupt comes")
 	if err := f.Parse(args); err != nil {
@@ -110,6 +111,8 @@ func (c *config) check() error {
 		return fmt.Errorf("-netns %q: want auto, yes or no", c.netns)
 	case modes > 1:
 		return errors.New("-growth, -profile and -hold: one at a time")
+	case c.svg != "" && !c.growth:
+		return errors.New("-svg is of -growth")
 	}
 	return c.layout.check()
 }
