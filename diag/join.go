@@ -25,6 +25,7 @@ type Join struct {
 	index index
 	sift  *sift // nil: everything is kept
 	own   *Part // of Add
+	late  bool  // what is still added is not of the dump
 
 	seed   maphash.Seed
 	toward towardPeers
@@ -278,6 +279,7 @@ func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, known HeldSo
 	if s.State == netlinkss.Listen {
 		j.index.procs(first, func(proc int32) { j.listens[listenPort{proc, s.Local.Port()}] = true })
 	}
+	known.late = j.late
 	var holder *Proc
 	var held *HeldSocket
 	j.index.ring(first, func(d uint32) {
@@ -294,6 +296,9 @@ func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, known HeldSo
 		}
 	})
 }
+
+// Late tells that the dump is over: what is added from now on was read later, by [Space.Late] at the most.
+func (j *Join) Late() { j.late = true }
 
 // Unlisted is a socket descriptor that the dump did not show.
 type Unlisted struct {

@@ -147,6 +147,9 @@ func leftWith(p *Pass, holder *Proc, h *HeldSocket) bool {
 // choosing of which sockets more is to be asked. uptime is the host's. The holder's uptime is that at the end of the dump, and the
 // socket was read before: what is true whenever that was is believed.
 //
+// One that was read later has clocks that ran on while the holder's did not, so it is believed only as far as that does not
+// matter; and of one that was counted first, it is known that there was nothing to say.
+//
 // A socket that is older than its holder was made by another. So was one that came in on a port on which others listen, and the
 // holder does not: that needs no clock.
 func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime time.Duration) bool {
@@ -156,10 +159,26 @@ func MayBeLeft(holder *Proc, h *HeldSocket, t Thresholds, uptime time.Duration) 
 		return false
 	}
 	idle := Idle(h.Socket, uptime)
-	if h.FDs[0] <= 2 || !idle.AtLeast(t.Grace) || holder.Uptime <= 0 || idle.D+tookOf(holder, h)+clockTick < holder.Uptime {
+	if h.FDs[0] <= 2 || h.Counted || !idle.AtLeast(t.Grace) || holder.Uptime <= 0 || usedSince(holder, h, idle.D) {
 		return false
 	}
-	return Age(h.Socket, uptime).AtLeast(holder.Uptime+clockTick) || acceptedElsewhere(holder, h)
+	return Age(h.Socket, uptime).AtLeast(holder.Uptime+lateOf(holder, h)+clockTick) || acceptedElsewhere(holder, h)
+}
+
+// usedSince reports whether payload may have moved since the holder began.
+func usedSince(holder *Proc, h *HeldSocket, idle time.Duration) bool {
+	if h.late {
+		return idle+clockTick < holder.Uptime+lateOf(holder, h)
+	}
+	return idle+tookOf(holder, h)+clockTick < holder.Uptime
+}
+
+// lateOf is how much later than the holder's clock that of the socket was read, at the most.
+func lateOf(holder *Proc, h *HeldSocket) time.Duration {
+	if h.late {
+		return holder.Space.Late
+	}
+	return 0
 }
 
 // tookOf is how long before the end of the dump the socket was read, at the most.

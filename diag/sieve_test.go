@@ -192,3 +192,54 @@ func TestReadLate(t *testing.T) {
 		}
 	}
 }
+
+// A process opened a connection a tenth of a second after it began, and nothing has moved since. Where that was read behind the
+// end of the dump, its clocks have run on while the process's has not: it is not older for it.
+func TestReadBehindTheDump(t *testing.T) {
+	const ended, late = 200 * time.Second, 500 * time.Millisecond
+	for name, add := range map[string]func(j *Join, s *netlinkss.Socket){
+		"looked up": func(j *Join, s *netlinkss.Socket) { j.Found(s) },
+		"abroad":    func(j *Join, s *netlinkss.Socket) { j.AddForeign(&Space{Netns: 2}, s) },
+	} {
+		for age, want := range map[time.Duration]bool{99900 * time.Millisecond: false, 100200 * time.Millisecond: true} {
+			p := process(1, 100)
+			p.Start = 100 * 100
+			p.Uptime = p.At(ended)
+			space := &Space{Took: time.Millisecond, Ended: ended, Late: late}
+			j := NewJoin(space, []*procfd.Process{p})
+			j.Late()
+			s := estab(100, "10.0.0.1:40001", "10.0.0.7:80")
+			setInfo(s, quietFor(s.Info, age+late), wholeInfo)
+			add(j, s)
+			held := j.Space().Procs[0].Held
+			if left := MayBeLeft(space.Procs[0], &held[0], Thresholds{Grace: DefaultGrace}, ended); left != want {
+				t.Errorf("%s, %s old: it may have been inherited: %v", name, age, left)
+			}
+		}
+	}
+}
+
+// Of what was counted first there is nothing to say, and a later reading of its clocks does not make it older than its process.
+func TestRecalledIsNotInherited(t *testing.T) {
+	const began, late = 200 * time.Second, 500 * time.Millisecond
+	p := process(1, 100)
+	p.Start = 100 * 100
+	p.Uptime = p.At(began)
+	space := &Space{Took: time.Millisecond, Ended: began}
+	j := NewJoin(space, []*procfd.Process{p})
+	j.Sift(Thresholds{Grace: DefaultGrace, Idle: time.Hour}, began)
+	s := estab(100, "10.0.0.1:40001", "10.0.0.7:80")
+	setInfo(s, quietFor(s.Info, 99800*time.Millisecond), wholeInfo)
+	j.Add(s)
+	j.Space()
+	recall := j.Shared([]uint64{100})
+	if recall == nil {
+		t.Fatal("the connection was kept")
+	}
+	setInfo(s, quietFor(s.Info, 99800*time.Millisecond+late), wholeInfo)
+	recall.Add(s)
+	recall.Settle()
+	if MayBeLeft(space.Procs[0], &space.Procs[0].Held[0], Thresholds{Grace: DefaultGrace}, began) {
+		t.Error("it may have been inherited")
+	}
+}

@@ -40,6 +40,8 @@ type Space struct {
 	Took time.Duration
 	// Ended is the host's uptime behind the last of them; 0: not known.
 	Ended time.Duration
+	// Late is how much later the last of those sockets was read that were looked up by themselves, or listed elsewhere.
+	Late time.Duration
 	// Orphans counts the sockets of the host that no process holds and that wait for their end; negative: not known.
 	Orphans int
 	Procs   []*Proc
@@ -111,6 +113,8 @@ type HeldSocket struct {
 	Space *Space
 	// readFrom is the host's uptime when it was read, at the earliest; 0: not known.
 	readFrom time.Duration
+	// late: it was read behind the end of the dump, by [Space.Late] at the most.
+	late bool
 	// Counted: it is one of [Proc.Usual] as well, and was found to matter later.
 	Counted bool
 }

@@ -46,6 +46,7 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 	for _, p := range l.judged() {
 		p.Uptime = p.At(uptime) // beside the clocks of its sockets, and not of when it was found
 	}
+	f.join.Late()
 	l.listed = ports
 	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
 		l.Source.Detail("the ports did not cover the process: reading every socket")

@@ -51,6 +51,7 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	}
 	l.mptcp(ctx)
 	l.legs(ctx)
+	l.space.Late = max(l.Source.FS.Uptime()-l.space.Ended, 0)
 	l.join.Space()
 	l.withoutInfo()
 	l.askMasked()
