@@ -79,16 +79,36 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	}
 	family := sync.OnceValue(s.family)
 	for _, netns := range order {
-		l := &look{Scan: s, began: snap.Began, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
-		if err := l.read(ctx, byNetns[netns]); err != nil {
+		space, err := s.readSpace(ctx, byNetns[netns], func() *look {
+			return &look{Scan: s, began: snap.Began, host: snap.Host, family: family, space: &diag.Space{Netns: netns}}
+		})
+		if err != nil {
 			return err
 		}
-		snap.Spaces = append(snap.Spaces, l.space)
+		if space != nil {
+			snap.Spaces = append(snap.Spaces, space)
+		}
 	}
 	snap.At = time.Now()
 	snap.Gaps = append(snap.Gaps, s.endedSince(snap)...)
 	h.Add(snap)
 	return nil
+}
+
+// readSpace reads the namespace that the processes live in. It is entered through the first of them; where that one ends
+// before it is, the next one leads there, unless it was named. Nil: all have ended.
+func (s *Scan) readSpace(ctx context.Context, procs []*procfd.Process, newLook func() *look) (*diag.Space, error) {
+	for ; len(procs) > 0; procs = procs[1:] {
+		l := newLook()
+		err := l.read(ctx, procs)
+		if err == nil {
+			return l.space, nil
+		}
+		if ctx.Err() != nil || !s.mayEnd() || s.Source.FS.SameProcess(procs[0]) {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // remember notes the processes of a look.
