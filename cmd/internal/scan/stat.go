@@ -151,7 +151,8 @@ func ownerGaps(o *procfd.Owned) []diag.Gap {
 	case why != nil:
 		gap.Why = fmt.Sprintf("the descriptors of %s could not be read: %v", processes(len(o.Unread)), why)
 	default:
-		gap.Why = "no process has a descriptor on them: they were closed meanwhile, or are in a message that nobody has received, or registered with io_uring"
+		gap.Why = "no process that can be seen has a descriptor on them: theirs is hidden (hidepid, another PID namespace), or they were closed " +
+			"meanwhile, are in a message that nobody has received, or registered with io_uring"
 	}
 	return []diag.Gap{gap}
 }
