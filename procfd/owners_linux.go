@@ -1,6 +1,7 @@
 package procfd
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,11 +19,13 @@ const mostSweeps = 3
 //
 // A process was seen to have a descriptor on its sockets at some moment of the call, and was there behind that. Who else holds
 // the sockets of one that has ended meanwhile is looked for again. What [Wanted.Each] tells afterwards are indices of
-// Owned.Processes.
-func (f *FS) Owners(w *Wanted) (*Owned, error) { return f.ownersAmong(w, f.PIDs) }
+// Owned.Processes. The error is that of listing the processes, or the context's.
+func (f *FS) Owners(ctx context.Context, w *Wanted) (*Owned, error) {
+	return f.ownersAmong(ctx, w, f.PIDs)
+}
 
 // ownersAmong asks the processes that list gives.
-func (f *FS) ownersAmong(w *Wanted, list func() ([]int, error)) (*Owned, error) {
+func (f *FS) ownersAmong(ctx context.Context, w *Wanted, list func() ([]int, error)) (*Owned, error) {
 	o := &ownership{fs: f, wanted: w}
 	w.reset()
 	for range mostSweeps {
@@ -30,7 +33,11 @@ func (f *FS) ownersAmong(w *Wanted, list func() ([]int, error)) (*Owned, error) 
 		if err != nil {
 			return nil, err
 		}
-		if again := o.sweep(f.candidates(pids)); !again {
+		again := o.sweep(ctx, f.candidates(pids))
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if !again {
 			break
 		}
 	}
@@ -46,7 +53,7 @@ type ownership struct {
 }
 
 // sweep asks all processes once, and reports whether sockets are left over that ended processes had.
-func (o *ownership) sweep(list []candidate) (again bool) {
+func (o *ownership) sweep(ctx context.Context, list []candidate) (again bool) {
 	base := uint32(len(o.owners))
 	owners := make([]Owner, len(list))
 	claims := make([]atomic.Bool, len(list)) // it got a socket, which an earlier one may have taken since
@@ -54,7 +61,7 @@ func (o *ownership) sweep(list []candidate) (again bool) {
 	owners = o.owners[base:]
 	o.unread = nil
 	var mu sync.Mutex
-	s := &sweep{fs: o.fs, list: list, over: func(i int) bool { return o.wanted.over(base + uint32(i)) }}
+	s := &sweep{fs: o.fs, list: list, over: func(i int) bool { return o.wanted.over(base+uint32(i)) || ctx.Err() != nil }}
 	s.walked = func(i, dir int, u unread) {
 		if claims[i].Load() {
 			owners[i] = ownerAt(dir, list[i].pid)

@@ -3,6 +3,7 @@
 package procfd
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -66,4 +67,4 @@ func (f *FS) Search(pids []int, want func(inode uint64) bool) (found []Holder, d
 }
 
 // Owners is refused.
-func (*FS) Owners(*Wanted) (*Owned, error) { return nil, errLinuxOnly }
+func (*FS) Owners(context.Context, *Wanted) (*Owned, error) { return nil, errLinuxOnly }

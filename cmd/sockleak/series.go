@@ -84,11 +84,13 @@ func (p *program) repeat(ctx context.Context, s *series, o *output, take func(co
 	for i := 1; ; i++ {
 		next := time.Now().Add(s.interval)
 		v, err := take(ctx)
-		if err != nil && s.count != 1 && ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case err != nil && ctx.Err() == nil:
 			return err
+		case err != nil && s.count == 1:
+			return scan.ErrInterrupted
+		case err != nil:
+			return nil
 		}
 		if err := p.show(s, o, v); err != nil || i == s.count {
 			return err

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -18,7 +19,7 @@ func TestInterruptedInTheFirstLook(t *testing.T) {
 		want  error
 	}{
 		{"a series", 0, nil},
-		{"one report", 1, context.Canceled},
+		{"one report", 1, scan.ErrInterrupted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -67,7 +67,7 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 		})
 	}
 	if c.By == diag.ByProcess {
-		gaps, err := c.own(stat.Tally)
+		gaps, err := c.own(ctx, stat.Tally)
 		if err != nil {
 			return nil, err
 		}
@@ -117,10 +117,10 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 }
 
 // own finds the processes of what was counted.
-func (c *Count) own(t *diag.Tally) ([]diag.Gap, error) {
+func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
 	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
 	t.Wanted(wanted.Add)
-	owned, err := c.Source.FS.Owners(wanted)
+	owned, err := c.Source.FS.Owners(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
