@@ -20,6 +20,9 @@ func gapSection(gaps []diag.Gap) []Section {
 	return gapSectionOf(t)
 }
 
+// GapMark stands in front of what could not be seen, at the end of a table and at the beginning of a line.
+const GapMark = "GAPS"
+
 func gapTable() *Table {
 	return &Table{Name: "gap", Columns: []Column{
 		{Key: "count", Head: "Count", Right: true}, {Key: "what", Head: "What", Wrap: true}, {Key: "why", Head: "Why", Wrap: true},
@@ -30,7 +33,7 @@ func gapSectionOf(t *Table) []Section {
 	if len(t.Rows) == 0 {
 		return nil
 	}
-	return []Section{{Tone: Warning, Mark: "GAPS", Heading: "what could not be seen", Table: t}}
+	return []Section{{Tone: Warning, Mark: GapMark, Heading: "what could not be seen", Table: t}}
 }
 
 // foldFrom is how many processes must have the same gap for it to be one row.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,9 +114,26 @@ func (p *program) show(s *series, o *output, v report.Value) error {
 		return err
 	}
 	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
-	if len(lines) > height-1 {
-		lines = lines[:max(height-1, 0)]
-	}
+	lines = fitting(lines, height-1)
 	_, err := fmt.Fprint(p.stdout, screenHome+strings.Join(lines, lineEnd+"\n")+lineEnd+"\n"+screenRest)
 	return unwritten(err)
+}
+
+// fitting leaves out lines in the middle, so that what could not be seen, which stands at the end, is told on a low screen, too; and
+// says how many.
+func fitting(lines []string, height int) []string {
+	if len(lines) <= height {
+		return lines
+	}
+	gaps := lines[len(lines):]
+	for i, line := range lines { // what others named stands behind two blanks
+		if strings.Contains(line, report.GapMark) && !strings.HasPrefix(line, " ") {
+			gaps = lines[i:]
+		}
+	}
+	end := min(len(gaps), max(height/2, 1))
+	start := max(height-end-1, 0)
+	left := len(lines) - start - end
+	short := append(slices.Clone(lines[:start]), fmt.Sprintf("  … %d more lines: the terminal is too low", left))
+	return append(short, gaps[:end]...)[:max(height, 0)]
 }
