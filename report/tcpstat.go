@@ -44,11 +44,11 @@ func sockstatFacts(s *diag.Stat) []Fact {
 		return nil
 	}
 	st := s.Sockstat
-	here := fmt.Sprintf("inuse %s (IPv6 %s), orphan %s, tw %s", optional(st.InUse).Text, optional(st.InUse6).Text,
-		optional(st.Orphan).Text, optional(st.TW).Text)
+	here := fmt.Sprintf("inuse %s (IPv6 %s), tw %s", optional(st.InUse).Text, optional(st.InUse6).Text, optional(st.TW).Text)
 	return []Fact{
 		{"sockstat", here},
-		{"all namespaces", "alloc " + optional(st.Alloc).Text + " (sockets that are listed nowhere included, TIME-WAIT not)"},
+		{"all namespaces", fmt.Sprintf("orphan %s, alloc %s (sockets that are listed nowhere included, TIME-WAIT not)",
+			optional(st.Orphan).Text, optional(st.Alloc).Text)},
 	}
 }
 
