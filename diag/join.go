@@ -506,19 +506,16 @@ func (j *Join) IsConnection(inode uint64) bool {
 	return ok && j.index.fds[first].facts&factConnection != 0 && !j.twice[first]
 }
 
-// Holders are the processes of the join that hold a socket, each with the first of its descriptors.
+// Holders are the descriptors that the processes of the join have on a socket.
 func (j *Join) Holders(inode uint64) []Holder {
 	first, ok := j.index.found(inode)
 	if !ok || j.twice[first] {
 		return nil
 	}
 	var list []Holder
-	last := (*Proc)(nil)
 	j.index.ring(first, func(d uint32) {
-		if p, s := j.descriptor(d); p != last {
-			last = p
-			list = append(list, Holder{PID: p.PID, FD: s.FD, Task: s.Task, Name: p.Name})
-		}
+		p, s := j.descriptor(d)
+		list = append(list, Holder{PID: p.PID, FD: s.FD, Task: s.Task, Name: p.Name})
 	})
 	return list
 }

@@ -41,8 +41,8 @@ func TestWantedEnds(t *testing.T) {
 				t.Errorf("sifted %v: the other end of process %d has the holders %v", sifted, p.PID, h)
 			}
 		}
-		if len(wanted) != 1 || len(wanted[400]) != 1 {
-			t.Errorf("sifted %v: still to be found: %v, want that of the stranger", sifted, wanted)
+		if len(wanted) != 2 || len(wanted[200]) != 2 || len(wanted[400]) != 1 {
+			t.Errorf("sifted %v: to be looked for elsewhere: %v, want both ends", sifted, wanted)
 		}
 	}
 }

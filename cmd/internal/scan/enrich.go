@@ -115,7 +115,8 @@ func (l *look) end(ctx context.Context, h *diag.HeldSocket) {
 	}
 }
 
-// wantedEnds are the other ends whose holders are still to be found, by inode; those of the look's own processes are filled in.
+// wantedEnds are the other ends whose holders are to be found, by inode. The look's own processes are filled in: others may
+// have a descriptor on the same end.
 // A connection that several processes hold has an end for each of them.
 func (l *look) wantedEnds() map[uint64][]*diag.End {
 	ends := map[uint64][]*diag.End{}
@@ -125,9 +126,8 @@ func (l *look) wantedEnds() map[uint64][]*diag.End {
 			if end == nil || end.Inode == 0 {
 				continue
 			}
-			if end.Holders = l.join.Holders(uint64(end.Inode)); len(end.Holders) == 0 {
-				ends[uint64(end.Inode)] = append(ends[uint64(end.Inode)], end)
-			}
+			end.Holders = l.join.Holders(uint64(end.Inode))
+			ends[uint64(end.Inode)] = append(ends[uint64(end.Inode)], end)
 		}
 	}
 	return ends
