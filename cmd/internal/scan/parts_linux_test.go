@@ -13,9 +13,11 @@ import (
 )
 
 // crowd holds so many connections on loopback, both ends, and returns the port of the listener.
-func crowd(t *testing.T, connections int) uint16 {
+func crowd(t *testing.T, connections int) uint16 { return crowdAt(t, "127.0.0.1", connections) }
+
+func crowdAt(t *testing.T, addr string, connections int) uint16 {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"net/netip"
 	"runtime"
 	"testing"
 
@@ -46,13 +47,14 @@ func TestSamplesUseTheSameMemory(t *testing.T) {
 
 // A sample has the sockets that there are now, and nothing of the one before.
 func TestSamplesAreOfTheirOwn(t *testing.T) {
-	port := crowd(t, 50)
+	const addr = "127.91.7.3" // nobody else's, whatever ports others have
+	port := crowdAt(t, addr, 50)
 	s, _, _ := openTest(t)
-	c := &Count{Source: s, By: diag.ByLocalPort, Filter: diag.Filter{Port: port}, Order: "sockets", Top: 1}
+	c := &Count{Source: s, By: diag.ByLocalPort, Filter: diag.Filter{Port: port, Local: netip.MustParsePrefix(addr + "/32")}, Order: "sockets", Top: 1}
 	defer c.Close()
 	for i := range 3 {
 		stat := countTest(t, c)
-		if len(stat.Groups) != 1 || stat.Groups[0].Sockets != 51 || stat.Distinct != 51 || stat.Tally.IPv4.Total() != 101 {
+		if len(stat.Groups) != 1 || stat.Groups[0].Sockets != 51 || stat.Distinct != 1 || stat.Tally.IPv4.Total() != 51 {
 			t.Errorf("sample %d: %d groups, %d sockets, the first group %+v", i, stat.Distinct, stat.Tally.IPv4.Total(), stat.Groups)
 		}
 	}
