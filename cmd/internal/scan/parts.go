@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
 )
@@ -48,12 +49,14 @@ func visit(sockets func(func(*netlinkss.Socket, error) bool), f func(*netlinkss.
 // dump is better. More than two would rather be in each other's way.
 func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Conn, [2]netlinkss.Request) {
 	var parts [2]netlinkss.Request
-	if s.Conn == nil || r.Ports != nil || r.Protocol != 0 || r.States != 0 && !r.States.Has(netlinkss.Estab) || s.size(r) < partsFrom {
+	if s.Conn == nil || r.Ports != nil || r.Protocol != 0 || r.States != 0 && !r.States.Has(netlinkss.Estab) {
 		return nil, parts
 	}
-	// A look at one moment says little, so two of three decide.
-	idle := s.idleCores(2)
-	if idle == 0 {
+	size := s.size(r)
+	if size < partsFrom {
+		return nil, parts
+	}
+	if !s.idleCore(time.Duration(size) * lookPerSocket) {
 		s.source.Detail("one dump: no processor is idle")
 		return nil, parts
 	}
@@ -63,8 +66,8 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 	}
 	low, high, ok, err := sample.Split(ctx, r)
 	sample.Close()
-	if err != nil || !ok || idle+s.idleCores(1) < 2 {
-		s.source.Detail("one dump: %s", whyOne(err, ok))
+	if err != nil || !ok {
+		s.source.Detail("one dump: %s", whyOne(err))
 		return nil, parts
 	}
 	other, err := netlinkss.Dial(s.config())
@@ -75,14 +78,11 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 	return other, [2]netlinkss.Request{low, high}
 }
 
-func whyOne(err error, ok bool) string {
-	switch {
-	case err != nil:
+func whyOne(err error) string {
+	if err != nil {
 		return err.Error()
-	case !ok:
-		return "the sockets cannot be cut in halves by their ports"
 	}
-	return "no processor is idle"
+	return "the sockets cannot be cut in halves by their ports"
 }
 
 func (s *Sockets) config() *netlinkss.Config { return &netlinkss.Config{Netns: s.netns} }
@@ -103,15 +103,23 @@ func (s *Sockets) size(r netlinkss.Request) int {
 	return n
 }
 
-// idleCores looks so many times whether a processor is idle beside the one that this runs on, and says how many times one was.
-func (s *Sockets) idleCores(times int) (idle int) {
+// lookPerSocket is how long an idle processor is looked for, for each socket: a hundredth of what the dump takes.
+const lookPerSocket = 10 * time.Nanosecond
+
+// idleCore looks for so long whether a processor is idle beside the one that this runs on. That threads wait or run in one moment
+// means little, they come and go in milliseconds, least of all in the moment in which this program began; one that keeps a processor busy
+// is there every time.
+func (s *Sockets) idleCore(most time.Duration) bool {
 	if runtime.GOMAXPROCS(0) == 1 {
-		return 0
+		return false
 	}
-	for range times {
-		if running := s.source.FS.Running(); running >= 0 && running < runtime.NumCPU() {
-			idle++
+	for began := time.Now(); ; {
+		running := s.source.FS.Running()
+		if running >= 0 && running < runtime.NumCPU() {
+			return true
+		}
+		if running < 0 || time.Since(began) > most {
+			return false
 		}
 	}
-	return idle
 }
