@@ -94,7 +94,10 @@ func (c *Conn) NetnsCookie() (uint64, error) {
 // error ends the sequence; what came before it stands, but the list is not whole.
 func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) {
-		d := dump{c: c, ctx: ctx, yield: yield}
+		d := dump{c: c, ctx: ctx, yield: yield, decode: Decode}
+		if r.Attrs == 0 {
+			d.decode = decodeFixed
+		}
 		c.seq++
 		err := d.each(r.steps(c.seq))
 		if refused(err) && d.rows == 0 && r.Part.side == 0 && len(r.Ports) > 0 {
@@ -164,6 +167,7 @@ type dump struct {
 	c           *Conn
 	ctx         context.Context
 	yield       func(*Socket, error) bool
+	decode      func([]byte, *Socket) error // into a Socket that has been decoded into before, or the zero one
 	sock        Socket
 	rows        int
 	interrupted bool
@@ -224,7 +228,7 @@ func (d *dump) datagram(b []byte, seq uint32) (done bool, err error) {
 		}
 		switch h.typ {
 		case msgTCPDiag, msgByFamily:
-			if err := Decode(payload, &d.sock); err != nil {
+			if err := d.decode(payload, &d.sock); err != nil {
 				return false, err
 			}
 			d.rows++
@@ -274,7 +278,7 @@ func (c *Conn) Lookup(ctx context.Context, r Request, f Family, local, peer neti
 	}
 	c.seq++
 	var found *Socket
-	d := dump{c: c, ctx: ctx, yield: func(s *Socket, _ error) bool {
+	d := dump{c: c, ctx: ctx, decode: Decode, yield: func(s *Socket, _ error) bool {
 		found = s.Clone()
 		return false
 	}}

@@ -34,6 +34,14 @@ func Decode(b []byte, s *Socket) error {
 
 // decode fills a zero Socket.
 func decode(b []byte, s *Socket) error {
+	if err := decodeFixed(b, s); err != nil {
+		return err
+	}
+	return decodeAttrs(b[sizeofInetDiagMsg:], s)
+}
+
+// decodeFixed reads what is in front of the attributes.
+func decodeFixed(b []byte, s *Socket) error {
 	if len(b) < sizeofInetDiagMsg {
 		return malformed("inet_diag_msg: %d bytes, want %d", len(b), sizeofInetDiagMsg)
 	}
@@ -47,7 +55,7 @@ func decode(b []byte, s *Socket) error {
 	s.SendQ = native.Uint32(b[60:])
 	s.UID = native.Uint32(b[64:])
 	s.Inode = native.Uint32(b[68:])
-	return decodeAttrs(b[sizeofInetDiagMsg:], s)
+	return nil
 }
 
 // decodeSockID reads struct inet_diag_sockid: ports and addresses in network order, the rest native.

@@ -81,7 +81,7 @@ func TestKernelMark(t *testing.T) {
 	}
 	c := dialTest(t, nil)
 	s := loopbacks[0].listen(t, 1, set(unix.SOL_SOCKET, unix.SO_MARK, 0x5ead))
-	got, err := dumpOne(c, Request{}, withCookie(s.cookie))
+	got, err := dumpOne(c, Request{Attrs: AttrMark}, withCookie(s.cookie))
 	if err != nil || !got.Has(AttrMark) || got.Mark != 0x5ead {
 		t.Errorf("got %v, error %v", got, err)
 	}
@@ -96,7 +96,7 @@ func TestKernelV6Only(t *testing.T) {
 		// Bound to one address it would be IPv6 only whatever is set.
 		must(t, unix.Bind(s.fd, &unix.SockaddrInet6{}))
 		must(t, unix.Listen(s.fd, 1))
-		got, err := dumpOne(c, Request{}, withCookie(s.cookie))
+		got, err := dumpOne(c, Request{Attrs: AttrV6Only}, withCookie(s.cookie))
 		if err != nil || !got.Has(AttrV6Only) || int(got.V6Only) != only {
 			t.Errorf("%d: got %v, error %v", only, got, err)
 		}

@@ -192,3 +192,14 @@ func TestSplitNot(t *testing.T) {
 		t.Errorf("refused for good: cut: %v, error %v", ok, err)
 	}
 }
+
+// What nobody asked for is not decoded, and nothing of an earlier record stays.
+func TestDumpWithoutAttrs(t *testing.T) {
+	c, _ := newFake(t, datagrams(func(seq uint32) []byte { return nlmsg(msgByFamily, 2, seq, fullRecord()...) }, done))
+	for s, err := range c.Dump(background, Request{}) {
+		must(t, err)
+		if s.Has(AttrCgroupID) || s.InfoLen() != 0 || s.CgroupID != 0 || s.Inode != 123456 {
+			t.Errorf("asked for nothing, got %s", text(s))
+		}
+	}
+}

@@ -29,7 +29,7 @@ const (
 type Request struct {
 	States   States // zero: AllStates. The kernel filters: a socket left out costs a sixth.
 	Family   Family // zero: both
-	Attrs    Attrs  // wanted; the kernel adds some unasked, and leaves out what does not apply
+	Attrs    Attrs  // wanted; the kernel adds some unasked, and leaves out what does not apply. Zero: a dump decodes none
 	Protocol uint16 // zero: TCP
 	// Ports lists only sockets with one of these ports on either side; none: all. At most [MaxPorts].
 	// The kernel filters. Another source than [Conn.Dump] may list more.

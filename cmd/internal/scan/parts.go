@@ -103,8 +103,8 @@ func (s *Sockets) size(r netlinkss.Request) int {
 	return n
 }
 
-// lookPerSocket is how long an idle processor is looked for, for each socket: a hundredth of what the dump takes.
-const lookPerSocket = 10 * time.Nanosecond
+// lookPerSocket is how long an idle processor is looked for, for each socket: half a hundredth of what the dump takes.
+const lookPerSocket = 5 * time.Nanosecond
 
 // idleCore looks for so long whether a processor is idle beside the one that this runs on. That threads wait or run in one moment
 // means little, they come and go in milliseconds, least of all in the moment in which this program began; one that keeps a processor busy
