@@ -170,6 +170,9 @@ func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, known HeldSo
 	j.index.ring(first, func(d uint32) {
 		p, fd := j.descriptor(d)
 		if p != holder {
+			if p.Held == nil && j.sift == nil {
+				p.Held = make([]HeldSocket, 0, len(p.Sockets)) // nearly all of them will be
+			}
 			p.Held = append(p.Held, known)
 			holder, held = p, &p.Held[len(p.Held)-1]
 			held.Socket, held.FDs, held.Task = s, j.keepFD(fd.FD), fd.Task

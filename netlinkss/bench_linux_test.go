@@ -45,7 +45,7 @@ func rewind(c *Conn) { c.seq = 0 }
 
 func count(c *Conn) (n int, err error) {
 	rewind(c)
-	for _, e := range c.Dump(background, Request{}) {
+	for _, e := range c.Dump(background, Request{Attrs: AttrInfo}) {
 		if e != nil {
 			return n, e
 		}
