@@ -19,9 +19,9 @@ func TestReadSpaceFirstEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	child := exec.Command("true")
+	child := exec.Command(os.Args[0], "-test.run=^$") // this program, which then has no test
 	if err := child.Run(); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	gone := &procfd.Process{PID: child.Process.Pid, Start: 1, FDTask: child.Process.Pid, NetTask: child.Process.Pid}
 	read := func(selected bool, procs ...*procfd.Process) (*diag.Space, error) {
