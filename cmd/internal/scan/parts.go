@@ -74,8 +74,20 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 	if err != nil {
 		return nil, parts
 	}
+	if !sameNetns(s.Conn, other) {
+		other.Close()
+		return nil, parts
+	}
 	s.source.Detail("two dumps side by side: %s", low.Part)
 	return other, [2]netlinkss.Request{low, high}
+}
+
+// sameNetns reports whether two connections are of one namespace, as far as the kernel tells: the process whose file leads there may have
+// ended since, and its number be another's.
+func sameNetns(a, b *netlinkss.Conn) bool {
+	first, err := a.NetnsCookie()
+	second, err2 := b.NetnsCookie()
+	return err != nil || err2 != nil || first == second
 }
 
 func whyOne(err error) string {

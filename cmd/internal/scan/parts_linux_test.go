@@ -2,11 +2,16 @@ package scan
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"iter"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -147,5 +152,47 @@ func TestPartsNot(t *testing.T) {
 		if strings.HasPrefix(line, "two dumps") {
 			t.Error(line)
 		}
+	}
+}
+
+// The halves are of one namespace, or there are none.
+func TestSameNetns(t *testing.T) {
+	a, b := dialTest(t), dialTest(t)
+	if !sameNetns(a, b) {
+		t.Error("two connections of this namespace are told apart")
+	}
+	if os.Getuid() != 0 {
+		return // only root can make another namespace
+	}
+	other := exec.Command("/proc/self/exe", "-test.run=^TestSleepInNetns$")
+	other.Env = append(os.Environ(), sleepInNetns+"=1")
+	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	stdin, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { stdin.Close(); _ = other.Wait() }()
+	c, err := netlinkss.Dial(&netlinkss.Config{Netns: fmt.Sprintf("/proc/%d/ns/net", other.Process.Pid)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.NetnsCookie(); err != nil {
+		t.Skipf("Linux 5.14 was the first to tell namespaces apart: %v", err)
+	}
+	if sameNetns(a, c) {
+		t.Error("two namespaces are taken for one")
+	}
+}
+
+const sleepInNetns = "SOCKLEAK_TEST_SLEEP"
+
+// TestSleepInNetns is the child of TestSameNetns: it is there until its stdin ends.
+func TestSleepInNetns(t *testing.T) {
+	if os.Getenv(sleepInNetns) != "" {
+		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }

@@ -85,6 +85,9 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 		if err != nil {
 			return err
 		}
+		if ctx.Err() != nil { // in a step whose failure is a mere gap
+			return ErrInterrupted
+		}
 		if space != nil {
 			snap.Spaces = append(snap.Spaces, space)
 		}
