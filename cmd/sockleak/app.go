@@ -69,10 +69,12 @@ func (p *program) app() *cli.App {
 		Usage:           "says which TCP sockets a process leaks, why, and what to change",
 		Version:         version,
 		HideHelpCommand: true,
-		ErrWriter:       p.ui.w,
-		ExitErrHandler:  func(*cli.Context, error) {}, // errors come back to run
-		OnUsageError:    usageError,
-		Action:          p.noCommand,
+		// a unix socket may have a comma in its name
+		DisableSliceFlagSeparator: true,
+		ErrWriter:                 p.ui.w,
+		ExitErrHandler:            func(*cli.Context, error) {}, // errors come back to run
+		OnUsageError:              usageError,
+		Action:                    p.noCommand,
 		Commands: []*cli.Command{
 			p.tcpstatCommand(), p.leakscanCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,13 +13,14 @@ func (p *program) proxyCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "proxy",
 		Usage:     "a TCP pipe, fixed or with the bug that leaks",
-		UsageText: "sockleak proxy --listen ADDR --target ADDR [--mode fixed|leaky]",
+		UsageText: "sockleak proxy --listen ADDR --target ADDR [--target ADDR]... [--mode fixed|leaky]",
 		Description: "leaky joins two sockets and passes on data and the close, and nothing else: no keepalive, no time-out, no half-close.\n" +
 			"fixed bounds every wait. A duration of 0 switches its limit off.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Usage: "listen on `HOST:PORT` (required; port 0 takes a free one)"},
-			&cli.StringFlag{Name: "target", Usage: "connect to `HOST:PORT` (required)"},
+			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`: HOST:PORT (port 0 takes a free one), or unix:PATH (required)"},
+			&cli.StringSliceFlag{Name: "target", Usage: "connect to `ADDR`: HOST:PORT or unix:PATH; given again, connections go round (required)"},
 			&cli.StringFlag{Name: "mode", Value: pipe.Fixed.String(), Usage: "`MODE`: fixed, leaky"},
+			&cli.StringFlag{Name: "leak", Value: pipe.NoTimeout.String(), Usage: "the bug of the leaky mode, `LEAK`: " + join(leakNames())},
 			&cli.DurationFlag{Name: "keepalive", Value: 60 * time.Second, Usage: "silence of `DURATION` before the kernel probes the peer"},
 			&cli.DurationFlag{Name: "keepalive-interval", Value: 15 * time.Second, Usage: "`DURATION` between unanswered probes"},
 			&cli.IntFlag{Name: "keepalive-count", Value: 4, Usage: "`N` unanswered probes end a connection"},
@@ -26,6 +28,9 @@ func (p *program) proxyCommand() *cli.Command {
 			&cli.DurationFlag{Name: "half-close-timeout", Value: 30 * time.Second, Usage: "bound of `DURATION` on the other direction once one has ended, from the last byte on"},
 			&cli.DurationFlag{Name: "user-timeout", Value: 120 * time.Second, Usage: "TCP_USER_TIMEOUT: how long sent data may stay unacknowledged, `DURATION`"},
 			&cli.DurationFlag{Name: "connect-timeout", Value: 10 * time.Second, Usage: "bound of `DURATION` on connecting to the target"},
+			&cli.DurationFlag{Name: "lifetime", Usage: "end every connection after `DURATION`, however busy it is (default: no limit)"},
+			&cli.IntFlag{Name: "max-connections", Usage: "at most `N` at once, others wait in the backlog (default: what the descriptor limit leaves room for)"},
+			&cli.BoolFlag{Name: "proxy-protocol", Usage: "tell the target who the client is (PROXY protocol, version 2)"},
 			&cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "how long open connections may go on after SIGTERM, `DURATION`"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing"},
 			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "a line for every failed connection"},
@@ -43,6 +48,11 @@ func (p *program) proxy(c *cli.Context) error {
 	}
 	if p.ui.verbose {
 		cfg.Logf = p.ui.detail
+		cfg.Closed = func(c pipe.Connection) {
+			if c.Err != nil {
+				p.ui.detail("%s: %v", c.Client, c.Err)
+			}
+		}
 	}
 	proxy, err := pipe.New(cfg)
 	if err != nil {
@@ -52,13 +62,13 @@ func (p *program) proxy(c *cli.Context) error {
 	if err != nil {
 		return hint(err, "--listen takes HOST:PORT of an address of this host with a free port")
 	}
-	p.ui.progress("%s pipe listening on %s, target %s", cfg.Mode, ln.Addr(), cfg.Target)
+	p.ui.progress("%s pipe listening on %s, target %s", cfg.Mode, ln.Addr(), strings.Join(cfg.Targets, ", "))
 	if err := proxy.Serve(c.Context, ln); err != nil {
 		return err
 	}
 	s := proxy.Stats()
 	p.ui.progress("pipe closed: %d connections, %d bytes up, %d bytes down, %d timed out, %d failed, %d cut at the end",
-		s.Accepted, s.BytesUp, s.BytesDown, s.TimedOut, s.Failed+s.DialErrors, s.Cut)
+		s.Accepted, s.BytesUp, s.BytesDown, s.Closed[pipe.Idle], s.Closed[pipe.Failed]+s.Closed[pipe.ConnectFailed], s.Closed[pipe.Cut])
 	return nil
 }
 
@@ -68,7 +78,7 @@ func pipeConfig(c *cli.Context) (pipe.Config, error) {
 		return cfg, hint(usage("proxy takes no argument, got %q", c.Args().First()), "the addresses are --listen and --target")
 	}
 	for _, name := range []string{"listen", "target"} {
-		if c.String(name) == "" {
+		if !c.IsSet(name) {
 			return cfg, hint(usage("proxy needs --%s", name), "sockleak proxy --listen 127.0.0.1:9000 --target 10.0.0.7:5432")
 		}
 	}
@@ -76,7 +86,23 @@ func pipeConfig(c *cli.Context) (pipe.Config, error) {
 	if err != nil {
 		return cfg, hint(usage("unknown mode %q", c.String("mode")), "the modes are fixed and leaky")
 	}
-	cfg = pipe.Config{Target: c.String("target"), Mode: mode, KeepAliveCount: c.Int("keepalive-count")}
+	leak, err := pipe.ParseLeak(c.String("leak"))
+	if err != nil {
+		return cfg, hint(usage("unknown leak %q", c.String("leak")), "the leaks are %s", join(leakNames()))
+	}
+	if c.IsSet("leak") && mode != pipe.Leaky {
+		return cfg, hint(usage("--leak %s in %s mode", leak, mode), "add --mode leaky")
+	}
+	cfg = pipe.Config{
+		Targets: c.StringSlice("target"), Mode: mode, Leak: leak, KeepAliveCount: c.Int("keepalive-count"),
+		MaxConnections: c.Int("max-connections"), ProxyProtocol: c.Bool("proxy-protocol"), Lifetime: c.Duration("lifetime"),
+	}
+	if cfg.MaxConnections < 0 {
+		return cfg, hint(usage("--max-connections %d", cfg.MaxConnections), "give a number of connections, 1 or more")
+	}
+	if cfg.Lifetime < 0 {
+		return cfg, hint(usage("--lifetime %s", cfg.Lifetime), "give a duration such as 1h; 0 is no limit")
+	}
 	if cfg.KeepAliveCount < 1 {
 		return cfg, hint(usage("--keepalive-count %d", cfg.KeepAliveCount), "give a number of probes, 1 or more")
 	}
@@ -96,4 +122,12 @@ func pipeConfig(c *cli.Context) (pipe.Config, error) {
 		return cfg, hint(usage("--keepalive-interval 0s"), "--keepalive 0 switches keepalive off")
 	}
 	return cfg, nil
+}
+
+func leakNames() []string {
+	names := []string{}
+	for _, l := range pipe.Leaks() {
+		names = append(names, l.String())
+	}
+	return names
 }

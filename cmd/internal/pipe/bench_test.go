@@ -42,7 +42,7 @@ func BenchmarkStream(b *testing.B) {
 func BenchmarkChurn(b *testing.B) {
 	for _, mode := range []Mode{Fixed, Leaky} {
 		b.Run(mode.String(), func(b *testing.B) {
-			r := start(b, Config{Target: echo(b), Mode: mode}, nil)
+			r := start(b, Config{Targets: []string{echo(b)}, Mode: mode})
 			msg := random(1<<10, 14)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -28,6 +29,44 @@ func (m Mode) String() string {
 	return fmt.Sprintf("unknown(%d)", int(m))
 }
 
+// A Leak is a bug of the leaky mode.
+type Leak int
+
+const (
+	// NoTimeout passes on data and close, and has neither keepalive nor time-out: sockets of silent peers stay.
+	NoTimeout Leak = iota
+	// HalfClose copies each direction to its end and closes only when both have ended, without passing a FIN on: each
+	// waits for the other.
+	HalfClose
+	// ErrorIgnored closes on a FIN, and on an error closes nothing.
+	ErrorIgnored
+	// NoRead passes on the beginning of an answer, and then neither reads the rest nor closes.
+	NoRead
+)
+
+var leakNames = [...]string{"no-timeout", "half-close", "error-ignored", "no-read"}
+
+// String returns the leak's name, and "unknown(N)" for any other value.
+func (l Leak) String() string {
+	if l >= 0 && int(l) < len(leakNames) {
+		return leakNames[l]
+	}
+	return fmt.Sprintf("unknown(%d)", int(l))
+}
+
+// Leaks returns all leaks.
+func Leaks() []Leak { return []Leak{NoTimeout, HalfClose, ErrorIgnored, NoRead} }
+
+// ParseLeak returns the leak that prints as s.
+func ParseLeak(s string) (Leak, error) {
+	for _, l := range Leaks() {
+		if s == l.String() {
+			return l, nil
+		}
+	}
+	return 0, fmt.Errorf("parse leak %q: want %s", s, strings.Join(leakNames[:], ", "))
+}
+
 // ParseMode returns the mode that prints as s. It fails on anything but "fixed" and "leaky".
 func ParseMode(s string) (Mode, error) {
 	for _, m := range []Mode{Fixed, Leaky} {
@@ -40,14 +79,19 @@ func ParseMode(s string) (Mode, error) {
 
 // A Config says where a [Proxy] connects to and how long it waits for what.
 //
-// Only Target is required. In every duration 0 stands for the default and, where the field says so, a negative value
-// for "off". The leaky mode has no limits: it uses Target, Mode and Logf alone.
+// Only Targets is required. In every duration 0 stands for the default and, where the field says so, a negative value
+// for "off". The leaky mode has no limits: it uses the first of Targets, Mode, Leak, Logf and Closed alone.
 type Config struct {
-	// Target is the host:port to connect to. An empty host is this host, as in package net.
-	Target string
+	// Targets are where to connect to: each a host:port, with an empty host for this host as in package net, or
+	// "unix:" and the path of a socket, or "unix:@" and an abstract name. With several, connections go round. One that
+	// cannot be reached is passed over for a while, which grows with every further failure.
+	Targets []string
 
 	// Mode is Fixed unless set.
 	Mode Mode
+
+	// Leak is the bug of the leaky mode, NoTimeout unless set.
+	Leak Leak
 
 	// KeepAlive is how long a socket is silent before the kernel probes its peer (TCP_KEEPIDLE). It is rounded up to
 	// whole seconds, 32767 at most. Default 60s; negative: no keepalive.
@@ -76,17 +120,31 @@ type Config struct {
 	// Default: KeepAlive + KeepAliveInterval × KeepAliveCount, or 60s without keepalive; negative: off.
 	UserTimeout time.Duration
 
-	// ConnectTimeout bounds the connection to Target, name lookup included. Default 10s; negative: the kernel's own
+	// ConnectTimeout bounds the connection to a target, name lookup included. Default 10s; negative: the kernel's own
 	// limit alone.
 	ConnectTimeout time.Duration
+
+	// Lifetime ends a connection however busy it is. Default and negative: no limit.
+	Lifetime time.Duration
+
+	// MaxConnections is how many connections there may be at once. Others wait in the listener's backlog, unaccepted.
+	// Default: as many as the descriptor limit leaves room for; negative: no limit but that of the system.
+	MaxConnections int
+
+	// ProxyProtocol tells the target who the client is, by a PROXY protocol header of version 2 before the first byte.
+	ProxyProtocol bool
 
 	// Drain is how long open connections may go on after the end of Serve's context before they are cut. Default 10s;
 	// negative: not at all.
 	Drain time.Duration
 
-	// Logf, if set, is told each error in one line: of a connection, or of accepting one. It must be safe for
-	// concurrent use. It is never called after Serve has returned.
+	// Logf, if set, is told in one line what goes wrong outside of any one connection: accepting, or a target that went
+	// down or came back. It must be safe for concurrent use. It is never called after Serve has returned.
 	Logf func(format string, args ...any)
+
+	// Closed, if set, is told of each connection that has ended. It must be safe for concurrent use, and quick. It is
+	// never called after Serve has returned.
+	Closed func(Connection)
 }
 
 // Bounds of the kernel: MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT in include/net/tcp.h, and the int of

@@ -12,15 +12,15 @@ import (
 
 func TestNewRejects(t *testing.T) {
 	for want, c := range map[string]Config{
-		"want host:port":     {Target: "localhost"},
-		"no port":            {Target: "localhost:0"},
-		"unknown port":       {Target: "localhost:no-such-service"},
-		"invalid port":       {Target: "localhost:65536"},
-		"mode unknown(7)":    {Target: ":1", Mode: 7},
-		"keepalive 10h0m0s":  {Target: ":1", KeepAlive: 10 * time.Hour},
-		"keepalive interval": {Target: ":1", KeepAliveInterval: -1},
-		"keepalive count":    {Target: ":1", KeepAliveCount: 128},
-		"user timeout":       {Target: ":1", UserTimeout: 1000 * time.Hour},
+		"want host:port":     {Targets: []string{"localhost"}},
+		"no port":            {Targets: []string{"localhost:0"}},
+		"unknown port":       {Targets: []string{"localhost:no-such-service"}},
+		"invalid port":       {Targets: []string{"localhost:65536"}},
+		"mode unknown(7)":    {Targets: []string{":1"}, Mode: 7},
+		"keepalive 10h0m0s":  {Targets: []string{":1"}, KeepAlive: 10 * time.Hour},
+		"keepalive interval": {Targets: []string{":1"}, KeepAliveInterval: -1},
+		"keepalive count":    {Targets: []string{":1"}, KeepAliveCount: 128},
+		"user timeout":       {Targets: []string{":1"}, UserTimeout: 1000 * time.Hour},
 	} {
 		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New(%+v): %v, want %q", c, err, want)
@@ -93,41 +93,34 @@ func TestSocketOptions(t *testing.T) {
 		"all off":      {Config{KeepAlive: -1, UserTimeout: -1}, want{}},
 		"leaky":        {Config{Mode: Leaky, KeepAlive: time.Second, UserTimeout: time.Second}, want{}},
 	} {
-		for kind, ln := range map[string]net.Listener{"own listener": nil, "other listener": listen(t)} {
-			t.Run(name+" "+kind, func(t *testing.T) {
-				client, server, _ := joinedBy(t, tt.cfg, ln)
-				ping(t, client, server)
-				a, b := ends(t, client, server)
-				for _, fd := range []int{a, b} {
-					wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, tt.want.keep)
-					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, tt.want.user)
-					if tt.want.keep == 0 {
-						continue
-					}
-					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.want.idle)
-					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.want.interval)
-					wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, tt.want.count)
+		t.Run(name, func(t *testing.T) {
+			client, server, _ := joined(t, tt.cfg)
+			ping(t, client, server)
+			a, b := ends(t, client, server)
+			for _, fd := range []int{a, b} {
+				wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, tt.want.keep)
+				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, tt.want.user)
+				if tt.want.keep == 0 {
+					continue
 				}
-			})
-		}
+				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.want.idle)
+				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.want.interval)
+				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, tt.want.count)
+			}
+		})
 	}
 }
 
 // TestListenOptions holds that a connection is under keepalive, or is not, before anybody accepts it.
 func TestListenOptions(t *testing.T) {
-	bothModes(t, func(t *testing.T, mode Mode) {
-		ln := must[net.Listener](t)(Listen(t.Context(), "127.0.0.1:0", Config{Mode: mode}))
-		defer func() { _ = ln.Close() }()
-		client := own(t, must[net.Conn](t)(net.Dial("tcp", ln.Addr().String())))
-		own(t, must[net.Conn](t)(ln.Accept()))
-		fd := find(t, client.RemoteAddr(), client.LocalAddr())
-		if mode == Leaky {
-			wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
-			wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0)
-			return
-		}
-		wantOption(t, fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
-		wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60)
-		wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000)
-	})
+	for mode, want := range map[Mode]string{Fixed: "02", Leaky: "00"} {
+		t.Run(mode.String(), func(t *testing.T) {
+			ln := must[*Listener](t)(Listen(t.Context(), "127.0.0.1:0", Config{Mode: mode}))
+			defer func() { _ = ln.Close() }()
+			client := own(t, must[net.Conn](t)(net.Dial("tcp", ln.Addr())))
+			if got := timer(t, client.RemoteAddr(), client.LocalAddr()); got != want {
+				t.Errorf("timer %s, want %s", got, want)
+			}
+		})
+	}
 }

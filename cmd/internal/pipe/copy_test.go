@@ -98,7 +98,7 @@ func TestReset(t *testing.T) {
 			abort(t, from)
 			wantReset(t, to)
 			r.gone(t)
-			if s := r.Stats(); s.Failed != 1 {
+			if s := r.Stats(); s.Closed[Failed] != 1 {
 				t.Errorf("stats %+v, want one failed", s)
 			}
 			r.wantLog(t, "read from "+who+": connection reset by peer")
@@ -119,7 +119,7 @@ func TestResetAfterHalfClose(t *testing.T) {
 // it first.
 func TestResetWhileSending(t *testing.T) {
 	target := listen(t)
-	r := start(t, Config{Target: target.Addr().String()}, nil)
+	r := start(t, Config{Targets: []string{target.Addr().String()}})
 	msg := random(8<<10, 7)
 	for range 100 {
 		client := r.dial(t)
@@ -140,7 +140,7 @@ func TestResetWhileSending(t *testing.T) {
 		}
 		check(t, client.Close())
 	}
-	eventually(t, "all closed", func() bool { return r.Stats().Closed == 100 })
+	eventually(t, "all closed", func() bool { return r.closed() == 100 })
 }
 
 func TestIdleTimeout(t *testing.T) {
@@ -148,7 +148,7 @@ func TestIdleTimeout(t *testing.T) {
 	wantEOF(t, client)
 	wantEOF(t, server)
 	r.gone(t)
-	if s := r.Stats(); s.TimedOut != 1 || s.Failed != 0 {
+	if s := r.Stats(); s.Closed[Idle] != 1 || s.Closed[Failed] != 0 {
 		t.Errorf("stats %+v, want one timed out", s)
 	}
 	r.wantLog(t, "idle: no byte moved for 50ms")
@@ -207,7 +207,7 @@ func TestHalfCloseTimeout(t *testing.T) {
 			wantEOF(t, to)
 			wantEOF(t, from)
 			r.gone(t)
-			if s := r.Stats(); s.TimedOut != 1 {
+			if s := r.Stats(); s.Closed[Idle] != 1 {
 				t.Errorf("stats %+v, want one timed out", s)
 			}
 			r.wantLog(t, "half-closed: no byte moved for 50ms")
@@ -225,7 +225,7 @@ func TestHalfCloseTimeoutIsForSilence(t *testing.T) {
 	check(t, server.Close())
 	wantEOF(t, client)
 	r.gone(t)
-	if s := r.Stats(); s.TimedOut != 0 {
+	if s := r.Stats(); s.Closed[Idle] != 0 {
 		t.Errorf("stats %+v, want none timed out", s)
 	}
 }
@@ -278,7 +278,7 @@ func TestStuckWriterIsCut(t *testing.T) {
 	r.gone(t)
 	// Bytes were lost in the proxy. The server must not take what it has for the whole.
 	wantReset(t, server)
-	if s := r.Stats(); s.TimedOut != 1 {
+	if s := r.Stats(); s.Closed[Idle] != 1 {
 		t.Errorf("stats %+v, want one timed out", s)
 	}
 }
@@ -312,7 +312,7 @@ func TestSlowReaderIsNotIdle(t *testing.T) {
 // TestAcknowledgedIsMoved holds that the idle clock sees bytes that leave a send buffer.
 func TestAcknowledgedIsMoved(t *testing.T) {
 	client, server, _ := joined(t, Config{})
-	p := must[*pair](t)(newPair(must[*Proxy](t)(New(Config{Target: ":1"})), client, server))
+	p := must[*pair](t)(newPair(must[*Proxy](t)(New(Config{Targets: []string{":1"}})), client, server))
 	fill(t, client, random(1<<20, 11), mostBuffered)
 	p.look()
 	if p.pending == 0 {

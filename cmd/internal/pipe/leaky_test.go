@@ -65,7 +65,7 @@ func TestLeakySilence(t *testing.T) {
 	ping(t, client, server)
 	ping(t, server, client)
 	check(t, r.stop(t))
-	if s := r.Stats(); s.Cut != 1 {
+	if s := r.Stats(); s.Closed[Cut] != 1 {
 		t.Errorf("stats %+v, want one cut", s)
 	}
 }
@@ -105,7 +105,7 @@ func hexAddr(a net.Addr) string {
 
 // TestLeakyClientLeavesWhileConnecting holds that the connect is given up, as server.destroy() does.
 func TestLeakyClientLeavesWhileConnecting(t *testing.T) {
-	r := start(t, Config{Target: silentAddr(t), Mode: Leaky}, nil)
+	r := start(t, Config{Targets: []string{silentAddr(t)}, Mode: Leaky})
 	client := r.dial(t)
 	must[int](t)(client.Write([]byte("early")))
 	eventually(t, "accepted", func() bool { return r.Stats().Active == 1 })

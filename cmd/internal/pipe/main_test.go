@@ -131,19 +131,28 @@ type running struct {
 	result chan error
 }
 
-// start serves ln, or a listener of its own if that is nil, until the test ends.
-func start(tb testing.TB, cfg Config, ln net.Listener) *running {
+// closed returns how many connections have ended.
+func (r *running) closed() uint64 {
+	s := r.Stats()
+	return s.TotalClosed()
+}
+
+// start serves a listener of its own until the test ends.
+func start(tb testing.TB, cfg Config) *running {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
 	r := &running{log: new(logbook), cancel: cancel, result: make(chan error, 1)}
 	cfg.Logf = r.log.logf
+	cfg.Closed = func(c Connection) {
+		if c.Err != nil || c.Cause != Finished {
+			r.log.logf("%s: %v", c.Cause, c.Err)
+		}
+	}
 	if cfg.Drain == 0 {
 		cfg.Drain = -1
 	}
-	if ln == nil {
-		ln = must[net.Listener](tb)(Listen(ctx, "127.0.0.1:0", cfg))
-	}
-	r.addr = ln.Addr().String()
+	ln := must[*Listener](tb)(Listen(ctx, "127.0.0.1:0", cfg))
+	r.addr = ln.Addr()
 	r.Proxy = must[*Proxy](tb)(New(cfg))
 	done := make(chan struct{})
 	go func() {
@@ -155,7 +164,7 @@ func start(tb testing.TB, cfg Config, ln net.Listener) *running {
 	tb.Cleanup(func() {
 		cancel()
 		<-done
-		if s := r.Stats(); s.Active != 0 || s.Closed != s.Accepted {
+		if s := r.Stats(); s.Active != 0 || s.TotalClosed() != s.Accepted {
 			tb.Errorf("after Serve: %+v", s)
 		}
 		if len(r.log.late) > 0 {
@@ -207,14 +216,9 @@ func listen(tb testing.TB) *net.TCPListener {
 // joined starts a proxy and returns the two ends of one connection through it.
 func joined(tb testing.TB, cfg Config) (client, server *net.TCPConn, r *running) {
 	tb.Helper()
-	return joinedBy(tb, cfg, nil)
-}
-
-func joinedBy(tb testing.TB, cfg Config, ln net.Listener) (client, server *net.TCPConn, r *running) {
-	tb.Helper()
 	target := listen(tb)
-	cfg.Target = target.Addr().String()
-	r = start(tb, cfg, ln)
+	cfg.Targets = []string{target.Addr().String()}
+	r = start(tb, cfg)
 	client = r.dial(tb)
 	server = own(tb, must[net.Conn](tb)(target.Accept()))
 	return client, server, r

@@ -41,31 +41,21 @@ type Proxy struct {
 	count  counters
 }
 
-// Stats counts what a [Proxy] has done since it was made. The values are read one by one, so they need not be of the
-// same instant; but Accepted is always Active + Closed.
-type Stats struct {
-	Accepted      uint64 // connections accepted
-	Active        uint64 // of these, still open, or still connecting to the target
-	Closed        uint64 // of these, gone, with both sockets closed
-	AcceptRetries uint64 // times that accepting had to wait for descriptors or memory
-	DialErrors    uint64 // connections closed because the target could not be reached
-	Failed        uint64 // connections ended by a socket error: a reset, or a dead peer
-	TimedOut      uint64 // connections ended by IdleTimeout or HalfCloseTimeout
-	Cut           uint64 // connections still open when the drain at shutdown was over
-	BytesUp       uint64 // payload bytes written to the target
-	BytesDown     uint64 // payload bytes written to clients
-}
-
 type counters struct {
-	accepted, closed, acceptRetries   atomic.Uint64
-	dialErrors, failed, timedOut, cut atomic.Uint64
-	bytesUp, bytesDown                atomic.Uint64
+	accepted, acceptRetries atomic.Uint64
+	closed                  [numCauses]atomic.Uint64
+	bytesUp, bytesDown      atomic.Uint64
 }
 
 // New returns a proxy for c. It fails if Target is not a host:port, or if another value is out of range.
 func New(c Config) (*Proxy, error) {
-	if err := checkTarget(c.Target); err != nil {
-		return nil, err
+	if len(c.Targets) == 0 {
+		return nil, errors.New("no target")
+	}
+	for _, t := range c.Targets {
+		if err := checkTarget(t); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -80,34 +70,15 @@ func New(c Config) (*Proxy, error) {
 	return p, nil
 }
 
-// Listen announces on the TCP address addr, as net.Listen does, for a proxy with the configuration c; Target need not
-// be set. The sockets that it accepts have keepalive and user timeout as c says, and none in leaky mode, already
-// while they wait to be accepted. Multipath TCP is off: a diagnosis by TCP sockets could not see it.
-func Listen(ctx context.Context, addr string, c Config) (net.Listener, error) {
-	if err := c.check(); err != nil {
-		return nil, err
-	}
-	// Linux hands a listener's options down to what it accepts. KeepAlive -1 keeps package net from setting its own.
-	lc := net.ListenConfig{KeepAlive: -1, Control: c.withDefaults().sockopts().control}
-	lc.SetMultipathTCP(false)
-	return lc.Listen(ctx, "tcp", addr)
-}
-
 // Stats returns the counts so far.
 func (p *Proxy) Stats() Stats {
 	c := &p.count
-	s := Stats{
-		Closed:        c.closed.Load(), // before accepted, lest more be closed than accepted
-		Accepted:      c.accepted.Load(),
-		AcceptRetries: c.acceptRetries.Load(),
-		DialErrors:    c.dialErrors.Load(),
-		Failed:        c.failed.Load(),
-		TimedOut:      c.timedOut.Load(),
-		Cut:           c.cut.Load(),
-		BytesUp:       c.bytesUp.Load(),
-		BytesDown:     c.bytesDown.Load(),
+	s := Stats{AcceptRetries: c.acceptRetries.Load(), BytesUp: c.bytesUp.Load(), BytesDown: c.bytesDown.Load()}
+	for i := range c.closed { // before accepted, lest more be closed than accepted
+		s.Closed[i] = c.closed[i].Load()
 	}
-	s.Active = s.Accepted - s.Closed
+	s.Accepted = c.accepted.Load()
+	s.Active = s.Accepted - s.TotalClosed()
 	return s
 }
 
@@ -117,7 +88,8 @@ func (p *Proxy) Stats() Stats {
 //
 // A failure of ln, such as being closed by another, ends Serve in the same way, and is returned. Lack of descriptors or
 // memory is not such a failure: accepting then goes on after a while.
-func (p *Proxy) Serve(ctx context.Context, ln net.Listener) error {
+func (p *Proxy) Serve(ctx context.Context, lns ...*Listener) error {
+	ln := lns[0].ln
 	// Connections outlive ctx by the drain, and so have a context of their own.
 	conns, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -202,13 +174,14 @@ func (s *session) start(ctx context.Context, conn net.Conn) error {
 		err := fmt.Errorf("accept: %T is not a TCP connection", conn)
 		return cmp.Or(err, conn.Close())
 	}
-	s.count.accepted.Add(1)
+	id, began := s.count.accepted.Add(1), time.Now()
 	s.wg.Go(func() {
-		defer s.count.closed.Add(1)
-		if err := s.handle(ctx, client); err != nil {
-			s.tally(err)
-			s.logf("%s: %v", client.RemoteAddr(), err)
+		err := s.handle(ctx, client)
+		cause := causeOf(err)
+		if s.cfg.Closed != nil {
+			s.cfg.Closed(Connection{ID: id, Client: client.RemoteAddr().String(), Target: s.cfg.Targets[0], Start: began, Duration: time.Since(began), Cause: cause, Err: err})
 		}
+		s.count.closed[cause].Add(1)
 	})
 	return nil
 }
@@ -236,18 +209,19 @@ func (p *Proxy) tune(c *net.TCPConn) error {
 	return nil
 }
 
-func (s *session) tally(err error) {
+func causeOf(err error) Cause {
 	var dial *dialError
 	switch {
+	case err == nil:
+		return Finished
 	case errors.Is(err, errCut):
-		s.count.cut.Add(1)
+		return Cut
 	case errors.Is(err, errTimeout):
-		s.count.timedOut.Add(1)
+		return Idle
 	case errors.As(err, &dial):
-		s.count.dialErrors.Add(1)
-	default:
-		s.count.failed.Add(1)
+		return ConnectFailed
 	}
+	return Failed
 }
 
 var (
@@ -270,7 +244,7 @@ func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		conn, err = p.dialer.DialContext(ctx, "tcp", p.cfg.Target)
+		conn, err = p.dialer.DialContext(ctx, "tcp", p.cfg.Targets[0])
 	}()
 	<-done
 	if err != nil && ctx.Err() != nil {
