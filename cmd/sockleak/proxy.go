@@ -1,7 +1,9 @@
 package main
 
 import (
-	"strings"
+	"errors"
+	"log/slog"
+	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -17,7 +19,7 @@ func (p *program) proxyCommand() *cli.Command {
 		Description: "leaky joins two sockets and passes on data and the close, and nothing else: no keepalive, no time-out, no half-close.\n" +
 			"fixed bounds every wait. A duration of 0 switches its limit off.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Usage: "listen on `ADDR`: HOST:PORT (port 0 takes a free one), or unix:PATH (required)"},
+			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`: HOST:PORT (port 0 takes a free one) or unix:PATH; not needed when LISTEN_FDS passes listeners on"},
 			&cli.StringSliceFlag{Name: "target", Usage: "connect to `ADDR`: HOST:PORT or unix:PATH; given again, connections go round (required)"},
 			&cli.StringFlag{Name: "mode", Value: pipe.Fixed.String(), Usage: "`MODE`: fixed, leaky"},
 			&cli.StringFlag{Name: "leak", Value: pipe.NoTimeout.String(), Usage: "the bug of the leaky mode, `LEAK`: " + join(leakNames())},
@@ -32,8 +34,10 @@ func (p *program) proxyCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-connections", Usage: "at most `N` at once, others wait in the backlog (default: what the descriptor limit leaves room for)"},
 			&cli.BoolFlag{Name: "proxy-protocol", Usage: "tell the target who the client is (PROXY protocol, version 2)"},
 			&cli.DurationFlag{Name: "drain", Value: 10 * time.Second, Usage: "how long open connections may go on after SIGTERM, `DURATION`"},
+			&cli.StringFlag{Name: "stats", Usage: "serve the counts over HTTP on `HOST:PORT`: JSON as /stats, Prometheus as /metrics"},
+			&cli.StringFlag{Name: "log", Value: "text", Usage: "`FORMAT` of what is said on stderr: text, json"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing"},
-			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "a line for every failed connection"},
+			&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "a line for every connection when it has ended"},
 		},
 		OnUsageError: usageError,
 		Action:       p.proxy,
@@ -46,30 +50,70 @@ func (p *program) proxy(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	format := c.String("log")
+	if format != "text" && format != "json" {
+		return hint(usage("unknown log format %q", format), "the formats are text and json")
+	}
+	log := newProxyLog(p.ui, format)
+	cfg.Logf = log.warn
 	if p.ui.verbose {
-		cfg.Logf = p.ui.detail
-		cfg.Closed = func(c pipe.Connection) {
-			if c.Err != nil {
-				p.ui.detail("%s: %v", c.Client, c.Err)
-			}
-		}
+		cfg.Closed = log.connection
 	}
 	proxy, err := pipe.New(cfg)
 	if err != nil {
 		return hint(err, "sockleak proxy --help lists the flags")
 	}
-	ln, err := pipe.Listen(c.Context, c.String("listen"), cfg)
+	lns, err := listeners(c, cfg)
 	if err != nil {
-		return hint(err, "--listen takes HOST:PORT of an address of this host with a free port")
-	}
-	p.ui.progress("%s pipe listening on %s, target %s", cfg.Mode, ln.Addr(), strings.Join(cfg.Targets, ", "))
-	if err := proxy.Serve(c.Context, ln); err != nil {
 		return err
 	}
-	s := proxy.Stats()
-	p.ui.progress("pipe closed: %d connections, %d bytes up, %d bytes down, %d timed out, %d failed, %d cut at the end",
-		s.Accepted, s.BytesUp, s.BytesDown, s.Closed[pipe.Idle], s.Closed[pipe.Failed]+s.Closed[pipe.ConnectFailed], s.Closed[pipe.Cut])
-	return nil
+	if addr := c.String("stats"); addr != "" {
+		bound, stop, err := serveStats(c.Context, addr, proxy.Stats)
+		if err != nil {
+			return errors.Join(hint(err, "--stats takes HOST:PORT of an address of this host with a free port"), closeAll(lns))
+		}
+		defer stop()
+		log.progress("stats on http://"+bound+"/stats and /metrics", slog.String("stats", bound))
+	}
+	log.listening(cfg.Mode, lns, cfg.Targets)
+	err = proxy.Serve(c.Context, lns...)
+	log.summary(proxy.Stats())
+	return err
+}
+
+// listeners returns those that were inherited, or else makes those of --listen.
+func listeners(c *cli.Context, cfg pipe.Config) ([]*pipe.Listener, error) {
+	lns, err := pipe.Inherited(cfg)
+	if err != nil {
+		return nil, hint(err, "LISTEN_FDS must count listening stream sockets; unset it and LISTEN_PID to use --listen")
+	}
+	addrs := c.StringSlice("listen")
+	switch {
+	case len(lns) > 0 && len(addrs) > 0:
+		return nil, errors.Join(hint(usage("--listen, and %d inherited listeners", len(lns)), "LISTEN_FDS says where to listen: leave --listen out"), closeAll(lns))
+	case len(lns) == 0 && len(addrs) == 0:
+		return nil, needListen()
+	}
+	for _, addr := range addrs {
+		ln, err := pipe.Listen(c.Context, addr, cfg)
+		if err != nil {
+			return nil, errors.Join(hint(err, "--listen takes HOST:PORT of an address of this host with a free port, or unix:PATH"), closeAll(lns))
+		}
+		lns = append(lns, ln)
+	}
+	return lns, nil
+}
+
+func needListen() error {
+	return hint(usage("proxy needs --listen"), "sockleak proxy --listen 127.0.0.1:9000 --target 10.0.0.7:5432")
+}
+
+func closeAll(lns []*pipe.Listener) error {
+	var err error
+	for _, ln := range lns {
+		err = errors.Join(err, ln.Close())
+	}
+	return err
 }
 
 func pipeConfig(c *cli.Context) (pipe.Config, error) {
@@ -77,10 +121,11 @@ func pipeConfig(c *cli.Context) (pipe.Config, error) {
 	if c.NArg() > 0 {
 		return cfg, hint(usage("proxy takes no argument, got %q", c.Args().First()), "the addresses are --listen and --target")
 	}
-	for _, name := range []string{"listen", "target"} {
-		if !c.IsSet(name) {
-			return cfg, hint(usage("proxy needs --%s", name), "sockleak proxy --listen 127.0.0.1:9000 --target 10.0.0.7:5432")
-		}
+	if !c.IsSet("listen") && os.Getenv("LISTEN_FDS") == "" {
+		return cfg, needListen()
+	}
+	if !c.IsSet("target") {
+		return cfg, hint(usage("proxy needs --target"), "sockleak proxy --listen 127.0.0.1:9000 --target 10.0.0.7:5432")
 	}
 	mode, err := pipe.ParseMode(c.String("mode"))
 	if err != nil {

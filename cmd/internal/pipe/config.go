@@ -3,7 +3,6 @@ package pipe
 import (
 	"fmt"
 	"math"
-	"net"
 	"strings"
 	"time"
 )
@@ -200,21 +199,6 @@ func (c Config) check() error {
 	}
 	if c.UserTimeout > maxUserTimeout {
 		return fmt.Errorf("user timeout %s: more than %s", c.UserTimeout, maxUserTimeout)
-	}
-	return nil
-}
-
-func checkTarget(target string) error {
-	_, port, err := net.SplitHostPort(target)
-	if err != nil {
-		return fmt.Errorf("target %q: want host:port: %w", target, err)
-	}
-	n, err := net.LookupPort("tcp", port)
-	if err != nil {
-		return fmt.Errorf("target %q: %w", target, err)
-	}
-	if n == 0 {
-		return fmt.Errorf("target %q: no port", target)
 	}
 	return nil
 }

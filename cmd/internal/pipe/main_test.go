@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -234,6 +235,22 @@ func (r *running) wantLog(tb testing.TB, want string) {
 	if got := r.log.String(); !strings.Contains(got, want) || strings.Contains(got, "\n") {
 		tb.Errorf("log %q, want one line with %q", got, want)
 	}
+}
+
+// wantLastLog wants want in the last line.
+func (r *running) wantLastLog(tb testing.TB, want string) {
+	tb.Helper()
+	lines := strings.Split(r.log.String(), "\n")
+	if got := lines[len(lines)-1]; !strings.Contains(got, want) {
+		tb.Errorf("log %q, want %q in its last line", lines, want)
+	}
+}
+
+// listening reports whether there is a listener on the IPv4 address addr.
+func listening(t *testing.T, addr string) bool {
+	t.Helper()
+	want := hexAddr(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))) + " 00000000:0000 0A"
+	return strings.Contains(string(must[[]byte](t)(os.ReadFile("/proc/self/net/tcp"))), want)
 }
 
 func abort(tb testing.TB, c *net.TCPConn) {

@@ -12,6 +12,7 @@ import (
 // sockopts are the options of a socket. They are set in the socket's Control call, before it connects, so that they
 // hold for the handshake too.
 type sockopts struct {
+	noDelay     bool
 	keepAlive   bool
 	idle        int // TCP_KEEPIDLE, seconds
 	interval    int // TCP_KEEPINTVL, seconds
@@ -24,7 +25,7 @@ func (c Config) sockopts() sockopts {
 	if c.Mode == Leaky {
 		return sockopts{}
 	}
-	o := sockopts{keepAlive: c.KeepAlive > 0}
+	o := sockopts{noDelay: true, keepAlive: c.KeepAlive > 0}
 	if o.keepAlive {
 		o.idle = ceil(c.KeepAlive, time.Second)
 		o.interval = ceil(c.KeepAliveInterval, time.Second)
@@ -56,6 +57,11 @@ func (o sockopts) set(c syscall.RawConn) error {
 }
 
 func (o sockopts) apply(fd int) error {
+	if o.noDelay { // what a peer has sent is not for us to hold back; package net does so for the leaky mode
+		if err := setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			return err
+		}
+	}
 	if !o.keepAlive {
 		if err := setInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0); err != nil {
 			return err
@@ -89,13 +95,8 @@ func setInt(fd, level, name, value int) error {
 }
 
 // unacknowledged returns how many bytes the kernel still holds for the peer (SIOCOUTQ), and 0 if it cannot tell.
-func unacknowledged(c syscall.RawConn) int {
-	var n int
-	err := c.Control(func(fd uintptr) {
-		if v, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil {
-			n = v
-		}
-	})
+func unacknowledged(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	if err != nil {
 		return 0
 	}

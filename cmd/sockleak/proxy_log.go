@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/sockleak/sockleak/cmd/internal/pipe"
+)
+
+// A proxyLog is what the proxy says while it runs: lines for people, or JSON with --log json.
+type proxyLog struct {
+	ui   *ui
+	json *slog.Logger // nil: lines
+}
+
+func newProxyLog(u *ui, format string) *proxyLog {
+	l := &proxyLog{ui: u}
+	if format == "json" {
+		l.json = slog.New(slog.NewJSONHandler(u.w, nil))
+	}
+	return l
+}
+
+// progress is said unless -q.
+func (l *proxyLog) progress(text string, attrs ...slog.Attr) {
+	if l.json == nil {
+		l.ui.progress("%s", text)
+	} else if !l.ui.quiet {
+		l.json.LogAttrs(context.Background(), slog.LevelInfo, text, attrs...)
+	}
+}
+
+func (l *proxyLog) listening(mode pipe.Mode, lns []*pipe.Listener, targets []string) {
+	for _, ln := range lns {
+		text := fmt.Sprintf("%s pipe listening on %s, target %s", mode, ln.Addr(), strings.Join(targets, ", "))
+		l.progress(text, slog.String("mode", mode.String()), slog.String("listen", ln.Addr()), slog.Any("targets", targets))
+	}
+}
+
+// warn is Config.Logf: what concerns more than one connection.
+func (l *proxyLog) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); l.json == nil {
+		l.ui.progress("%s", text)
+	} else if !l.ui.quiet {
+		l.json.LogAttrs(context.Background(), slog.LevelWarn, text)
+	}
+}
+
+// connection is Config.Closed: a line for each connection that has ended.
+func (l *proxyLog) connection(c pipe.Connection) {
+	if l.json == nil {
+		l.ui.detail("%s", connectionLine(c))
+		return
+	}
+	attrs := []slog.Attr{
+		slog.Uint64("id", c.ID), slog.String("client", c.Client), slog.String("target", c.Target), slog.String("local", c.Local),
+		slog.Time("started_at", c.Start), slog.Float64("duration_ms", float64(c.Duration)/float64(time.Millisecond)),
+		slog.Uint64("bytes_up", c.BytesUp), slog.Uint64("bytes_down", c.BytesDown), slog.String("cause", c.Cause.String()),
+	}
+	if c.Err != nil {
+		attrs = append(attrs, slog.String("error", c.Err.Error()))
+	}
+	l.json.LogAttrs(context.Background(), slog.LevelInfo, "connection", attrs...)
+}
+
+func connectionLine(c pipe.Connection) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "connection %d, %s", c.ID, c.Client)
+	if c.Target != "" {
+		fmt.Fprintf(&b, " to %s", c.Target)
+	}
+	fmt.Fprintf(&b, ": %s after %s, %d bytes up, %d down", c.Cause, c.Duration.Round(time.Millisecond), c.BytesUp, c.BytesDown)
+	if c.Err != nil {
+		fmt.Fprintf(&b, ": %v", c.Err)
+	}
+	return b.String()
+}
+
+func (l *proxyLog) summary(s pipe.Stats) {
+	text := fmt.Sprintf("pipe closed: %d connections, %d bytes up, %d bytes down", s.Accepted, s.BytesUp, s.BytesDown)
+	attrs := []slog.Attr{
+		slog.Uint64("connections", s.Accepted), slog.Uint64("bytes_up", s.BytesUp), slog.Uint64("bytes_down", s.BytesDown),
+	}
+	for _, c := range pipe.Causes() {
+		if n := s.Closed[c]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, c)
+			attrs = append(attrs, slog.Uint64(c.String(), n))
+		}
+	}
+	l.progress(text, attrs...)
+}
