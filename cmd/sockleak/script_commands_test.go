@@ -37,6 +37,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"dark":    scriptDark,    // dark: this process has a TCP socket that is connected to nobody
 	"echo":    scriptEcho,    // echo VAR: a server that answers with what it gets; its address into a variable
 	"talk":    scriptTalk,    // talk [-half] [-hold] ADDR: send bytes and get them back
+	"get":     scriptGet,     // get URL: what a web server says, on stdout
 }
 
 // scriptLimit is how long anything may take that a script waits for.

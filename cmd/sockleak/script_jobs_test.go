@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -204,7 +205,11 @@ func scriptTalk(ts *testscript.TestScript, neg bool, args []string) {
 	var conn net.Conn
 	waitFor(ts, "a listener", func() (ok bool) {
 		var err error
-		conn, err = net.Dial("tcp", args[len(args)-1])
+		network, addr := "tcp", args[len(args)-1]
+		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+			network, addr = "unix", ts.MkAbs(path)
+		}
+		conn, err = net.Dial(network, addr)
 		return err == nil
 	})
 	if args[0] == "-hold" {
@@ -218,7 +223,7 @@ func scriptTalk(ts *testscript.TestScript, neg bool, args []string) {
 	go func() {
 		_, err := conn.Write(sent)
 		if args[0] == "-half" && err == nil {
-			err = conn.(*net.TCPConn).CloseWrite()
+			err = conn.(interface{ CloseWrite() error }).CloseWrite()
 		}
 		wrote <- err
 	}()
@@ -235,4 +240,18 @@ func scriptTalk(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%d bytes more came back than were sent", len(rest))
 		}
 	}
+}
+
+// scriptGet fetches a URL; the answer's body is the last command's stdout.
+func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: get URL")
+	}
+	client := http.Client{Timeout: scriptLimit, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	fmt.Fprintf(ts.Stdout(), "%s", body)
 }

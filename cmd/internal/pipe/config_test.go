@@ -13,6 +13,10 @@ import (
 func TestNewRejects(t *testing.T) {
 	for want, c := range map[string]Config{
 		"want host:port":     {Targets: []string{"localhost"}},
+		"given twice":        {Targets: []string{":1", ":2", ":1"}},
+		"no target":          {},
+		"want a path":        {Targets: []string{"unix:"}},
+		"leaky mode":         {Targets: []string{"unix:x"}, Mode: Leaky},
 		"no port":            {Targets: []string{"localhost:0"}},
 		"unknown port":       {Targets: []string{"localhost:no-such-service"}},
 		"invalid port":       {Targets: []string{"localhost:65536"}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -16,7 +17,7 @@ func (p *pair) tryTarget() {
 	if limit := p.loop.r.cfg.ConnectTimeout; limit > 0 {
 		a.by = p.loop.now + limit
 	}
-	a.delay = 0
+	a.delay, a.addrs = 0, nil
 	t := a.targets[0]
 	addrs, known := t.addrs(time.Now())
 	if !known {
@@ -47,6 +48,11 @@ func (p *pair) lookup(t *target) {
 }
 
 func (p *pair) lookedUp(t *target, err error) {
+	if exhausted(err) {
+		p.setStarved(true)
+		p.tryLater(err)
+		return
+	}
 	addrs, _ := t.addrs(time.Now())
 	if len(addrs) == 0 { // else an earlier answer is better than none
 		if err == nil {
@@ -89,7 +95,7 @@ func (p *pair) connect() error {
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
-	p.server = end{fd: fd, tcp: !t.unix}
+	p.server = end{fd: fd, tcp: !t.unix, plain: !t.unix}
 	if p.server.tcp {
 		err = p.loop.r.opts.apply(fd)
 	}
@@ -150,6 +156,8 @@ func (p *pair) connectTimeUp() {
 	switch {
 	case a.retry && expired:
 		p.end(Failed, fmt.Errorf("connect to %s: %w", a.targets[0].name, a.err), true)
+	case a.retry && len(a.addrs) == 0 && !a.targets[0].unix:
+		p.lookup(a.targets[0])
 	case a.retry:
 		p.tryAddr()
 	default:
@@ -167,19 +175,29 @@ func (p *pair) connected() {
 		return
 	}
 	t := p.attempt.targets[0]
+	if t.ephemeral || p.loop.r.cfg.Closed != nil {
+		sa, err := unix.Getsockname(p.server.fd)
+		if err != nil {
+			p.addrFailed(os.NewSyscallError("getsockname", err))
+			return
+		}
+		if t.ephemeral && addrPort(sa) == netip.AddrPortFrom(p.attempt.addrs[0].Unmap(), uint16(t.port)) {
+			p.addrFailed(errSelf)
+			return
+		}
+		p.localAddr = addrString(sa)
+	}
 	p.state = open
 	t.active.Add(1)
 	p.loop.r.targetReached(t)
-	if p.loop.r.cfg.Closed != nil {
-		if sa, err := unix.Getsockname(p.server.fd); err == nil {
-			p.localAddr = addrString(sa)
-		}
-	}
 	p.server.broken = false
 	p.moved = p.loop.now
 	p.rearm()
 	p.pump()
 }
+
+// errSelf is the connect that met itself: nobody listens, and the kernel chose the very port that is connected to.
+var errSelf = fmt.Errorf("connected to itself: %w", unix.ECONNREFUSED)
 
 // addrFailed goes on with the target's next address, or with the next target.
 func (p *pair) addrFailed(err error) {

@@ -21,6 +21,7 @@ type Listener struct {
 	fd        int
 	addr      string
 	tcp       bool
+	plain     bool   // TCP, and not Multipath TCP
 	inherited bool   // others may hold it as well, and go on with it
 	path      string // of the unix socket, to be removed at the end
 
@@ -112,6 +113,11 @@ func newListener(fd int) (*Listener, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listener: %w", err), unix.Close(fd))
 	}
+	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listener: %w", err), unix.Close(fd))
+	}
+	l.plain = proto == unix.IPPROTO_TCP
 	_, isUnix := sa.(*unix.SockaddrUnix)
 	l.tcp, l.addr = !isUnix, addrString(sa)
 	return l, nil

@@ -141,6 +141,11 @@ func (r *running) closed() uint64 {
 // start serves a listener of its own until the test ends.
 func start(tb testing.TB, cfg Config) *running {
 	tb.Helper()
+	return startAt(tb, "127.0.0.1:0", cfg)
+}
+
+func startAt(tb testing.TB, addr string, cfg Config) *running {
+	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
 	r := &running{log: new(logbook), cancel: cancel, result: make(chan error, 1)}
 	cfg.Logf = r.log.logf
@@ -152,7 +157,7 @@ func start(tb testing.TB, cfg Config) *running {
 	if cfg.Drain == 0 {
 		cfg.Drain = -1
 	}
-	ln := must[*Listener](tb)(Listen(ctx, "127.0.0.1:0", cfg))
+	ln := must[*Listener](tb)(Listen(ctx, addr, cfg))
 	r.addr = ln.Addr()
 	r.Proxy = must[*Proxy](tb)(New(cfg))
 	done := make(chan struct{})
@@ -173,6 +178,12 @@ func start(tb testing.TB, cfg Config) *running {
 		}
 	})
 	return r
+}
+
+func contextOf(tb testing.TB) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(tb.Context())
+	tb.Cleanup(cancel)
+	return ctx, cancel
 }
 
 // stop ends the context and returns what Serve returns.

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// moveTurn is how often a direction may read before it is another's turn.
-	moveTurn = 8
+	// moveTurn and moveBytes are how often, and about how much, a direction may move before it is another's turn.
+	moveTurn  = 8
+	moveBytes = 1 << 20
 	// flushTurn is the same for the last bytes of a socket that has failed. A receive buffer holds megabytes.
 	flushTurn = 4096
 )
@@ -46,7 +47,8 @@ func (d *direction) holds() bool { return len(d.rest) > 0 }
 // move moves what there is, for one turn. It returns true if there may be more. If it finds that a side is broken, it
 // ends the pair.
 func (d *direction) move(p *pair) bool {
-	for range moveTurn {
+	until := d.bytes + moveBytes
+	for n := 0; n < moveTurn && d.bytes < until; n++ {
 		again, failed, err := d.step(p)
 		if err != nil {
 			p.breakOff(failed, err)
@@ -122,7 +124,7 @@ func (d *direction) copy(p *pair) (bool, *end, error) {
 	d.bulk = n == len(buf)
 	// A short read of TCP has emptied the socket, and there will be an event for what comes then. But if a FIN has come
 	// already, there will be none for that, and at urgent data a read stops though there is more behind it.
-	if n < len(buf) && d.src.tcp && !d.src.hangup && !d.src.urgent {
+	if n < len(buf) && d.src.plain && !d.src.hangup && !d.src.urgent {
 		d.src.readable = false
 	}
 	return d.write(p, buf[:n])

@@ -63,8 +63,9 @@ type attempt struct {
 
 // An end is one socket of a pair.
 type end struct {
-	fd       int // -1: none
-	tcp      bool
+	fd       int  // -1: none
+	tcp      bool // or else a unix socket
+	plain    bool // TCP, of which a short read tells that there is no more
 	readable bool // a read may find something
 	writable bool // a write may be taken
 	hangup   bool // a FIN or an error has come in: read until it shows
@@ -84,7 +85,7 @@ func (p *pair) begin(id uint64, fd int, ln *Listener) {
 	l := p.loop
 	p.state, p.id, p.began, p.moved, p.pending, p.ready = connecting, id, l.now, l.now, 0, false
 	p.clientAddr, p.localAddr = "", ""
-	p.client = end{fd: fd, tcp: ln.tcp, writable: true}
+	p.client = end{fd: fd, tcp: ln.tcp, plain: ln.plain, writable: true}
 	p.server = end{fd: -1}
 	p.up.begin(&p.client, &p.server, &l.r.count.bytesUp)
 	p.down.begin(&p.server, &p.client, &l.r.count.bytesDown)

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -54,7 +55,10 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{cfg: c.withDefaults()}
-	for _, s := range c.Targets {
+	for i, s := range c.Targets {
+		if slices.Contains(c.Targets[:i], s) {
+			return nil, fmt.Errorf("target %q: given twice", s)
+		}
 		t, err := newTarget(s)
 		if err != nil {
 			return nil, err

@@ -27,7 +27,6 @@ type relay struct {
 	cancel context.CancelFunc
 
 	lookups sync.WaitGroup
-	lastID  atomic.Uint64
 	active  atomic.Int64 // connections, and places taken for one that is about to be accepted
 	most    int64        // of active; 0: no limit
 	starved atomic.Int64 // connections that wait for a descriptor

@@ -34,6 +34,8 @@ type target struct {
 	port  int
 	fixed []netip.Addr // what host stands for, if it is no name
 
+	ephemeral bool // the port is one that the kernel may give to the connect itself
+
 	active, connected, failures atomic.Uint64
 
 	mu     sync.Mutex
@@ -64,7 +66,7 @@ func newTarget(s string) (*target, error) {
 	if t.port == 0 {
 		return nil, fmt.Errorf("target %q: no port", s)
 	}
-	t.host = host
+	t.host, t.ephemeral = host, t.port >= 1024
 	if host == "" {
 		t.fixed = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 	} else if a, err := netip.ParseAddr(host); err == nil {
