@@ -47,8 +47,21 @@ type leak struct {
 	err error // the first thing that went wrong
 }
 
-// leak joins client with a new connection to the target and returns when both are closed.
+// leak joins client with a new connection to the target, by the bug that is asked for, and returns when both are closed.
 func (s *session) leak(ctx context.Context, client *net.TCPConn) error {
+	switch s.cfg.Leak {
+	case HalfClose:
+		return s.joint(ctx, client, (*joint).halfClose)
+	case ErrorIgnored:
+		return s.joint(ctx, client, (*joint).errorIgnored)
+	case NoRead:
+		return s.joint(ctx, client, (*joint).noRead)
+	}
+	return s.noTimeout(ctx, client)
+}
+
+// noTimeout is the bug of this file.
+func (s *session) noTimeout(ctx context.Context, client *net.TCPConn) error {
 	ctx, abandon := context.WithCancel(ctx)
 	defer abandon()
 	l := new(leak)

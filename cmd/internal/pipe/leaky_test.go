@@ -82,19 +82,28 @@ func TestFixedHasTimer(t *testing.T) {
 // timer returns the "tr" column of a socket in /proc/net/tcp: 00 none, 02 keepalive.
 func timer(t *testing.T, local, remote net.Addr) string {
 	t.Helper()
+	row := tcpRow(t, local, remote)
+	if row == nil {
+		t.Fatalf("no socket from %s to %s", local, remote)
+	}
+	tr, _, _ := strings.Cut(row[5], ":")
+	return tr
+}
+
+// tcpRow returns the columns of a socket in /proc/net/tcp, nil if it is not there.
+func tcpRow(t *testing.T, local, remote net.Addr) []string {
+	t.Helper()
 	f := must[*os.File](t)(os.Open("/proc/self/net/tcp"))
 	defer func() { _ = f.Close() }()
 	l, r := hexAddr(local), hexAddr(remote)
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if c := strings.Fields(lines.Text()); len(c) > 5 && c[1] == l && c[2] == r {
-			tr, _, _ := strings.Cut(c[5], ":")
-			return tr
+			return c
 		}
 	}
 	check(t, lines.Err())
-	t.Fatalf("no socket from %s to %s", local, remote)
-	return ""
+	return nil
 }
 
 func hexAddr(a net.Addr) string {

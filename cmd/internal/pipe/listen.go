@@ -30,8 +30,8 @@ type Listener struct {
 }
 
 // Listen announces on addr, which is as in [Config.Targets], for a proxy with the configuration c; Targets need not be
-// set. The sockets that it accepts have keepalive and user timeout as c says, and none in leaky mode, already while
-// they wait to be accepted. Multipath TCP is off: a diagnosis by TCP sockets could not see it.
+// set. The sockets that it accepts have keepalive and user timeout as c says, in leaky mode as the leak has them, already
+// while they wait to be accepted. Multipath TCP is off: a diagnosis by TCP sockets could not see it.
 //
 // A unix socket that nobody listens on any more is replaced.
 func Listen(ctx context.Context, addr string, c Config) (*Listener, error) {

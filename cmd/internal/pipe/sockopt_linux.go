@@ -22,8 +22,11 @@ type sockopts struct {
 
 // sockopts returns the options for both sides of a connection. c has its defaults.
 func (c Config) sockopts() sockopts {
-	if c.Mode == Leaky {
+	switch {
+	case c.Mode == Leaky && c.Leak == NoTimeout:
 		return sockopts{}
+	case c.Mode == Leaky: // a sister of that bug, which must not show it as well
+		return sockopts{keepAlive: true, idle: 60, interval: 15, count: 4}
 	}
 	o := sockopts{noDelay: true, keepAlive: c.KeepAlive > 0}
 	if o.keepAlive {
