@@ -21,6 +21,7 @@ import (
 var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"exits":   scriptExits,   // exits STATUS[|STATUS…] PROGRAM ARG…: run it, and it must end with that status
 	"becomes": scriptBecomes, // becomes STATUS PROGRAM ARG…: run it until it ends with that status, when a clock has to advance
+	"until":   scriptUntil,   // until PATH WANT PROGRAM ARG…: run it until the JSON that it prints has that value at a.0.b
 	"refused": scriptRefused, // refused ARG…: sockleak may not be able to run with these: status 2, an error in one line
 	"mask":    scriptMask,    // in stdout: what differs from run to run gets a fixed value of the same width
 	"json":    scriptJSON,    // json PATH WANT: stdout is one JSON document, with that value at a.0.b; len counts
@@ -38,6 +39,7 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"echo":    scriptEcho,    // echo VAR: a server that answers with what it gets; its address into a variable
 	"talk":    scriptTalk,    // talk [-half] [-hold] ADDR: send bytes and get them back
 	"get":     scriptGet,     // get URL: what a web server says, on stdout
+	"guest":   scriptGuest,   // guest [-talks] ends|resets|reads ADDR: a client that ends a connection in its own way
 }
 
 // scriptLimit is how long anything may take that a script waits for.
@@ -53,6 +55,17 @@ func scriptBecomes(ts *testscript.TestScript, neg bool, args []string) {
 		return strconv.Itoa(exitStatus(ts, err)) == args[0]
 	})
 	checkStatus(ts, args[0], err)
+}
+
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until PATH WANT PROGRAM ARG…")
+	}
+	waitFor(ts, args[0]+" "+args[1], func() bool {
+		_ = ts.Exec(args[2], args[3:]...) // its status is not what is asked for
+		v, err := jsonLookup(ts.ReadFile("stdout"), args[0])
+		return err == nil && jsonText(ts, v) == args[1]
+	})
 }
 
 func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
@@ -133,37 +146,52 @@ func scriptJSON(ts *testscript.TestScript, neg bool, args []string) {
 
 // jsonAt is what stands at a path in stdout, which must be one document.
 func jsonAt(ts *testscript.TestScript, path string) any {
-	dec := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	v, err := jsonLookup(ts.ReadFile("stdout"), path)
+	ts.Check(err)
+	return v
+}
+
+// jsonLookup is what stands at a path in a text, which must be one document.
+func jsonLookup(text, path string) (any, error) {
+	dec := json.NewDecoder(strings.NewReader(text))
 	dec.UseNumber()
 	var v any
 	if err := dec.Decode(&v); err != nil {
-		ts.Fatalf("stdout is no JSON: %v", err)
+		return nil, fmt.Errorf("stdout is no JSON: %w", err)
 	}
 	if dec.More() {
-		ts.Fatalf("stdout is more than one JSON document")
+		return nil, errors.New("stdout is more than one JSON document")
 	}
 	for _, key := range strings.Split(path, ".") {
-		switch at := v.(type) {
-		case map[string]any:
-			if v = len(at); key != "len" {
-				var ok bool
-				if v, ok = at[key]; !ok {
-					ts.Fatalf("%s: no %q", path, key)
-				}
-			}
-		case []any:
-			if v = len(at); key != "len" {
-				i, err := strconv.Atoi(key)
-				if err != nil || i < 0 || i >= len(at) {
-					ts.Fatalf("%s: no %q in a list of %d", path, key, len(at))
-				}
-				v = at[i]
-			}
-		default:
-			ts.Fatalf("%s: nothing below %q", path, key)
+		var err error
+		if v, err = jsonStep(v, key); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return v
+	return v, nil
+}
+
+// jsonStep is what stands in v under a key, an index or "len".
+func jsonStep(v any, key string) (any, error) {
+	switch at := v.(type) {
+	case map[string]any:
+		if key == "len" {
+			return len(at), nil
+		}
+		if below, ok := at[key]; ok {
+			return below, nil
+		}
+		return nil, fmt.Errorf("no %q", key)
+	case []any:
+		if key == "len" {
+			return len(at), nil
+		}
+		if i, err := strconv.Atoi(key); err == nil && i >= 0 && i < len(at) {
+			return at[i], nil
+		}
+		return nil, fmt.Errorf("no %q in a list of %d", key, len(at))
+	}
+	return nil, fmt.Errorf("nothing below %q", key)
 }
 
 // jsonText is a string as it is, and JSON of all else.

@@ -255,3 +255,46 @@ func scriptGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%s", body)
 }
+
+// scriptGuest is a client that says nothing, or with -talks a word and hears it again, and then ends its side and stays
+// until the script ends; or resets; or sends 64 KiB, reads until as much has come or the other side has ended, and closes.
+func scriptGuest(ts *testscript.TestScript, neg bool, args []string) {
+	talks := len(args) > 0 && args[0] == "-talks"
+	if talks {
+		args = args[1:]
+	}
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: guest [-talks] ends|resets|reads ADDR")
+	}
+	dialed, err := net.Dial("tcp", args[1])
+	ts.Check(err)
+	conn := dialed.(*net.TCPConn)
+	ts.Defer(func() { conn.Close() })
+	ts.Check(conn.SetDeadline(time.Now().Add(scriptLimit)))
+	if talks {
+		sendAndHear(ts, conn, 100)
+	}
+	switch args[0] {
+	case "ends":
+		ts.Check(conn.CloseWrite())
+	case "resets":
+		ts.Check(errors.Join(conn.SetLinger(0), conn.Close()))
+	case "reads":
+		sendAndHear(ts, conn, 64<<10)
+		ts.Check(conn.Close())
+	default:
+		ts.Fatalf("a guest ends, resets or reads")
+	}
+}
+
+// sendAndHear sends bytes that fit into the buffers on the way, and reads as many or to the end, which must be theirs.
+func sendAndHear(ts *testscript.TestScript, conn net.Conn, n int) {
+	sent := bytes.Repeat([]byte("guest\x00\xff\n"), n/8+1)[:n]
+	_, err := conn.Write(sent)
+	ts.Check(err)
+	got, err := io.ReadAll(io.LimitReader(conn, int64(n)))
+	ts.Check(err)
+	if len(got) == 0 || !bytes.HasPrefix(sent, got) {
+		ts.Fatalf("%d bytes came back that were not sent", len(got))
+	}
+}
