@@ -69,12 +69,10 @@ func (p *program) app() *cli.App {
 		Usage:           "says which TCP sockets a process leaks, why, and what to change",
 		Version:         version,
 		HideHelpCommand: true,
-		// a unix socket may have a comma in its name
-		DisableSliceFlagSeparator: true,
-		ErrWriter:                 p.ui.w,
-		ExitErrHandler:            func(*cli.Context, error) {}, // errors come back to run
-		OnUsageError:              usageError,
-		Action:                    p.noCommand,
+		ErrWriter:       p.ui.w,
+		ExitErrHandler:  func(*cli.Context, error) {}, // errors come back to run
+		OnUsageError:    usageError,
+		Action:          p.noCommand,
 		Commands: []*cli.Command{
 			p.tcpstatCommand(), p.leakscanCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
 		},

@@ -20,7 +20,7 @@ func (p *program) proxyCommand() *cli.Command {
 			"fixed bounds every wait. A duration of 0 switches its limit off.",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`: HOST:PORT (port 0 takes a free one) or unix:PATH; not needed when LISTEN_FDS passes listeners on"},
-			&cli.StringSliceFlag{Name: "target", Usage: "connect to `ADDR`: HOST:PORT or unix:PATH; given again, connections go round (required)"},
+			&cli.StringSliceFlag{Name: "target", Usage: "connect to `ADDR`: HOST:PORT or unix:PATH; several, with commas or given again, are taken in turn (required)"},
 			&cli.StringFlag{Name: "mode", Value: pipe.Fixed.String(), Usage: "`MODE`: fixed, leaky"},
 			&cli.StringFlag{Name: "leak", Value: pipe.NoTimeout.String(), Usage: "the bug of the leaky mode, `LEAK`: " + join(leakNames())},
 			&cli.DurationFlag{Name: "keepalive", Value: 60 * time.Second, Usage: "silence of `DURATION` before the kernel probes the peer"},

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -48,29 +47,29 @@ type leak struct {
 }
 
 // leak joins client with a new connection to the target, by the bug that is asked for, and returns when both are closed.
-func (s *session) leak(ctx context.Context, client *net.TCPConn) error {
+func (s *session) leak(ctx context.Context, client *net.TCPConn, trip *trip) error {
 	switch s.cfg.Leak {
 	case HalfClose:
-		return s.joint(ctx, client, (*joint).halfClose)
+		return s.joint(ctx, client, trip, (*joint).halfClose)
 	case ErrorIgnored:
-		return s.joint(ctx, client, (*joint).errorIgnored)
+		return s.joint(ctx, client, trip, (*joint).errorIgnored)
 	case NoRead:
-		return s.joint(ctx, client, (*joint).noRead)
+		return s.joint(ctx, client, trip, (*joint).noRead)
 	}
-	return s.noTimeout(ctx, client)
+	return s.noTimeout(ctx, client, trip)
 }
 
 // noTimeout is the bug of this file.
-func (s *session) noTimeout(ctx context.Context, client *net.TCPConn) error {
+func (s *session) noTimeout(ctx context.Context, client *net.TCPConn, trip *trip) error {
 	ctx, abandon := context.WithCancel(ctx)
 	defer abandon()
 	l := new(leak)
-	l.client.init(l, "client", &l.server, &s.count.bytesDown)
-	l.server.init(l, "server", &l.client, &s.count.bytesUp)
+	l.client.init(l, "client", &l.server, &trip.down)
+	l.server.init(l, "server", &l.client, &trip.up)
 	l.server.abandon = abandon
 	s.add(l)
 
-	l.wg.Go(func() { l.connect(ctx, s.Proxy) })
+	l.wg.Go(func() { l.connect(ctx, s.Proxy, trip) })
 	if err := l.client.open(client); err != nil {
 		l.note(err)
 		l.destroy()
@@ -83,8 +82,8 @@ func (s *session) noTimeout(ctx context.Context, client *net.TCPConn) error {
 }
 
 // connect is net.connect: it makes the server's connection, and then lets it flow.
-func (l *leak) connect(ctx context.Context, p *Proxy) {
-	conn, err := p.dial(ctx)
+func (l *leak) connect(ctx context.Context, p *Proxy, trip *trip) {
+	conn, err := p.dial(ctx, trip)
 	if err == nil {
 		err = l.server.open(conn)
 	}
@@ -123,8 +122,8 @@ type leakySocket struct {
 	name    string
 	peer    *leakySocket
 	in      source
-	total   *atomic.Uint64 // bytes written
-	abandon func()         // gives up the connect, if not nil
+	passed  *passed // bytes written
+	abandon func()  // gives up the connect, if not nil
 
 	mu        sync.Mutex
 	changed   sync.Cond // flushing or destroyed
@@ -136,8 +135,8 @@ type leakySocket struct {
 	destroyed bool
 }
 
-func (s *leakySocket) init(l *leak, name string, peer *leakySocket, total *atomic.Uint64) {
-	s.leak, s.name, s.peer, s.total = l, name, peer, total
+func (s *leakySocket) init(l *leak, name string, peer *leakySocket, passed *passed) {
+	s.leak, s.name, s.peer, s.passed = l, name, peer, passed
 	s.changed.L = &s.mu
 }
 
@@ -209,7 +208,7 @@ func (s *leakySocket) tryWrite(b []byte) int {
 	if err != nil || n < 0 {
 		return 0
 	}
-	s.total.Add(uint64(n))
+	s.passed.add(n)
 	return n
 }
 
@@ -231,7 +230,7 @@ func (s *leakySocket) flush(conn *net.TCPConn) {
 			return
 		}
 		n, err := conn.Write(b)
-		s.total.Add(uint64(n))
+		s.passed.add(n)
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				s.leak.note(fmt.Errorf("write to %s: %w", s.name, err))

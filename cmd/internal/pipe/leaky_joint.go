@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 )
 
 // The sisters of the bug in leaky.go have keepalive on, so that each shows what it alone leaves behind. They are programs
@@ -26,20 +25,20 @@ type joint struct {
 
 // A jointEnd is one of the two connections.
 type jointEnd struct {
-	name  string
-	conn  *net.TCPConn
-	in    source
-	total *atomic.Uint64 // bytes written
+	name   string
+	conn   *net.TCPConn
+	in     source
+	passed *passed // bytes written
 }
 
 // joint joins client with a new connection to the target and returns, with both closed, what the bug made of them.
-func (s *session) joint(ctx context.Context, client *net.TCPConn, bug func(*joint) error) error {
-	server, err := s.dial(ctx)
+func (s *session) joint(ctx context.Context, client *net.TCPConn, trip *trip, bug func(*joint) error) error {
+	server, err := s.dial(ctx, trip)
 	if err != nil {
 		return cmp.Or(err, client.Close())
 	}
 	j := &joint{session: s, over: make(chan struct{})}
-	if err := errors.Join(j.client.init("client", client, &s.count.bytesDown), j.server.init("server", server, &s.count.bytesUp)); err != nil {
+	if err := errors.Join(j.client.init("client", client, &trip.down), j.server.init("server", server, &trip.up)); err != nil {
 		return errors.Join(err, client.Close(), server.Close())
 	}
 	s.add(j)
@@ -62,8 +61,8 @@ func (j *joint) cut() {
 // close closes what is not yet closed.
 func (j *joint) close() error { return errors.Join(j.client.close(), j.server.close()) }
 
-func (e *jointEnd) init(name string, conn *net.TCPConn, total *atomic.Uint64) error {
-	e.name, e.conn, e.total = name, conn, total
+func (e *jointEnd) init(name string, conn *net.TCPConn, passed *passed) error {
+	e.name, e.conn, e.passed = name, conn, passed
 	raw, err := conn.SyscallConn()
 	if err == nil {
 		e.in.init(raw)
@@ -98,7 +97,7 @@ func (e *jointEnd) copyTo(to *jointEnd) error {
 
 func (e *jointEnd) write(b []byte) error {
 	n, err := e.conn.Write(b)
-	e.total.Add(uint64(n))
+	e.passed.add(n)
 	if err != nil {
 		return fmt.Errorf("write to %s: %w", e.name, err)
 	}

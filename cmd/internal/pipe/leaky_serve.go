@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,11 +82,30 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// A trip is what there is to tell of one connection.
+type trip struct {
+	up, down passed
+	local    string
+}
+
+// A passed counts the bytes written to one side of a connection.
+type passed struct {
+	own   atomic.Uint64
+	total *atomic.Uint64 // of all connections
+}
+
+func (p *passed) add(n int) {
+	p.own.Add(uint64(n))
+	p.total.Add(uint64(n))
+}
+
 // start relays client in a goroutine of its own.
 func (s *session) start(ctx context.Context, client *net.TCPConn) {
 	c := Connection{ID: s.count.accepted.Add(1), Client: client.RemoteAddr().String(), Target: s.targets[0].name, Start: time.Now()}
+	trip := &trip{up: passed{total: &s.count.bytesUp}, down: passed{total: &s.count.bytesDown}}
 	s.wg.Go(func() {
-		err := s.handle(ctx, client)
+		err := s.handle(ctx, client, trip)
+		c.Local, c.BytesUp, c.BytesDown = trip.local, trip.up.own.Load(), trip.down.own.Load()
 		c.Duration, c.Cause, c.Err = time.Since(c.Start), leakyCause(err), err
 		if s.cfg.Closed != nil {
 			s.cfg.Closed(c)
@@ -95,7 +115,7 @@ func (s *session) start(ctx context.Context, client *net.TCPConn) {
 }
 
 // handle relays one connection and returns, with both sockets closed, why it did not end well.
-func (s *session) handle(ctx context.Context, client *net.TCPConn) error {
+func (s *session) handle(ctx context.Context, client *net.TCPConn, trip *trip) error {
 	raw, err := client.SyscallConn()
 	if err == nil {
 		err = s.opts.set(raw)
@@ -103,7 +123,7 @@ func (s *session) handle(ctx context.Context, client *net.TCPConn) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare client: %w", err), client.Close())
 	}
-	return s.leak(ctx, client)
+	return s.leak(ctx, client, trip)
 }
 
 func leakyCause(err error) Cause {
@@ -126,7 +146,7 @@ func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
 // dial connects to the first target. Once ctx has ended, which means that everything is cut, the error is errCut.
-func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
+func (p *Proxy) dial(ctx context.Context, trip *trip) (*net.TCPConn, error) {
 	conn, err := p.dialer.DialContext(ctx, "tcp", p.targets[0].name)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -134,6 +154,7 @@ func (p *Proxy) dial(ctx context.Context) (*net.TCPConn, error) {
 		}
 		return nil, &dialError{err}
 	}
+	trip.local = conn.LocalAddr().String()
 	return conn.(*net.TCPConn), nil
 }
 

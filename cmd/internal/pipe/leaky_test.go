@@ -151,8 +151,7 @@ func TestLeakyWaitsForTheUnread(t *testing.T) {
 	check(t, conn.SetDeadline(time.Time{}))
 
 	var l leak
-	var total atomic.Uint64
-	l.client.init(&l, "client", &l.server, &total)
+	l.client.init(&l, "client", &l.server, &passed{total: new(atomic.Uint64)})
 	check(t, l.client.open(conn))
 	l.client.write(random(32<<20, 13))
 	ended := make(chan struct{})

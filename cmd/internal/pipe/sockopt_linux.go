@@ -25,8 +25,10 @@ func (c Config) sockopts() sockopts {
 	switch {
 	case c.Mode == Leaky && c.Leak == NoTimeout:
 		return sockopts{}
-	case c.Mode == Leaky: // a sister of that bug, which must not show it as well
-		return sockopts{keepAlive: true, idle: 60, interval: 15, count: 4}
+	case c.Mode == Leaky:
+		// A sister of that bug, which must not show it as well. The peer's answers are the only clock of a socket in
+		// CLOSE-WAIT, so they may not come more often than a scan has patience.
+		return sockopts{keepAlive: true, idle: 300, interval: 15, count: 4}
 	}
 	o := sockopts{noDelay: true, keepAlive: c.KeepAlive > 0}
 	if o.keepAlive {
