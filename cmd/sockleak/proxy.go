@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -59,6 +60,9 @@ func (p *program) proxy(c *cli.Context) error {
 	if p.ui.verbose {
 		cfg.Closed = log.connection
 	}
+	// One processor is left over on purpose: see pipe.Config.Loops.
+	cfg.Loops = runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(cfg.Loops + 1)
 	proxy, err := pipe.New(cfg)
 	if err != nil {
 		return hint(err, "sockleak proxy --help lists the flags")

@@ -3,6 +3,7 @@ package pipe
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -137,6 +138,10 @@ type Config struct {
 	// negative: not at all.
 	Drain time.Duration
 
+	// Loops is how many threads the fixed mode has. Default: GOMAXPROCS. One processor more than that (GOMAXPROCS again)
+	// keeps the runtime from taking the loops' away whenever they wait.
+	Loops int
+
 	// Logf, if set, is told in one line what goes wrong outside of any one connection: accepting, or a target that went
 	// down or came back. It must be safe for concurrent use. It is never called after Serve has returned.
 	Logf func(format string, args ...any)
@@ -163,6 +168,7 @@ func (c Config) withDefaults() Config {
 	c.HalfCloseTimeout = orDefault(c.HalfCloseTimeout, 30*time.Second)
 	c.UserTimeout = orDefault(c.UserTimeout, c.defaultUserTimeout())
 	c.ConnectTimeout = orDefault(c.ConnectTimeout, 10*time.Second)
+	c.Loops = orDefault(c.Loops, runtime.GOMAXPROCS(0))
 	c.Drain = orDefault(c.Drain, 10*time.Second)
 	return c
 }

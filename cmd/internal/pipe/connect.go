@@ -175,17 +175,14 @@ func (p *pair) connected() {
 		return
 	}
 	t := p.attempt.targets[0]
-	if t.ephemeral || p.loop.r.cfg.Closed != nil {
-		sa, err := unix.Getsockname(p.server.fd)
-		if err != nil {
-			p.addrFailed(os.NewSyscallError("getsockname", err))
-			return
+	if t.ephemeral && localPort(p.server.fd) == t.port && p.self(t) {
+		p.addrFailed(errSelf)
+		return
+	}
+	if p.loop.r.cfg.Closed != nil {
+		if sa, err := unix.Getsockname(p.server.fd); err == nil {
+			p.localAddr = addrString(sa)
 		}
-		if t.ephemeral && addrPort(sa) == netip.AddrPortFrom(p.attempt.addrs[0].Unmap(), uint16(t.port)) {
-			p.addrFailed(errSelf)
-			return
-		}
-		p.localAddr = addrString(sa)
 	}
 	p.state = open
 	t.active.Add(1)
@@ -198,6 +195,12 @@ func (p *pair) connected() {
 
 // errSelf is the connect that met itself: nobody listens, and the kernel chose the very port that is connected to.
 var errSelf = fmt.Errorf("connected to itself: %w", unix.ECONNREFUSED)
+
+// self reports whether the connection to t is one to itself.
+func (p *pair) self(t *target) bool {
+	sa, err := unix.Getsockname(p.server.fd)
+	return err == nil && addrPort(sa) == netip.AddrPortFrom(p.attempt.addrs[0].Unmap(), uint16(t.port))
+}
 
 // addrFailed goes on with the target's next address, or with the next target.
 func (p *pair) addrFailed(err error) {

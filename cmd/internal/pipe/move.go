@@ -97,6 +97,10 @@ func (d *direction) sawEnd() bool {
 
 // passEnd passes the FIN of src on to dst, as a half-close.
 func (d *direction) passEnd(p *pair) (bool, *end, error) {
+	if p.up.done || p.down.done {
+		d.done = true // both are now, and closing says as much
+		return false, nil, nil
+	}
 	if err := unix.Shutdown(d.dst.fd, unix.SHUT_WR); err != nil {
 		return false, d.dst, os.NewSyscallError("shutdown", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,7 +47,7 @@ func (p *Proxy) relay(ctx context.Context, lns []*Listener) error {
 		return err
 	}
 	defer r.close()
-	for range runtime.GOMAXPROCS(0) {
+	for range max(1, p.cfg.Loops) {
 		l, err := newLoop(r)
 		if err != nil {
 			return err

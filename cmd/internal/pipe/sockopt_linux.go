@@ -1,10 +1,12 @@
 package pipe
 
 import (
+	"encoding/binary"
 	"errors"
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,4 +108,16 @@ func unacknowledged(fd int) int {
 		return 0
 	}
 	return n
+}
+
+// localPort returns the port of a TCP socket's own address, 0 if it has none. It costs less than unix.Getsockname, which
+// allocates, and asks for the protocol as well.
+func localPort(fd int) int {
+	var sa unix.RawSockaddrInet6 // the port is where that of IPv4 is
+	size := uint32(unsafe.Sizeof(sa))
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return 0
+	}
+	return int(binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:]))
 }
