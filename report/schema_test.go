@@ -75,7 +75,8 @@ var tcpstatShape = object{
 }
 
 var compareShape = object{
-	"schema": str, "names": list{str}, "counts": numbered{"": list{num}}, "scans": list{leakscanShape},
+	"schema": str, "names": list{str}, "counts": numbered{"": list{numNull}}, "by_state": numbered{"": list{num}},
+	"by_peer": list{object{"direction": str, "peer": strNull, "sockets": list{num}}}, "scans": list{leakscanShape},
 }
 
 // bare values have nothing in any list, and know nothing that may be unknown.
