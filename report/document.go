@@ -21,11 +21,15 @@ type Section struct {
 	Tone    Tone
 	Mark    string // a word in front of the heading, in the tone's colour
 	Heading string
+	// Part: a part of the document begins, and the heading is that of all up to the next one.
+	Part bool
 	// Brief: the text goes on behind the heading, and stands close to what is brief before it.
-	Brief bool
-	Text  []string
-	Facts []Fact
-	Table *Table
+	Brief    bool
+	Text     []string
+	Facts    []Fact
+	Steps    []string // numbered from 1
+	Commands []Command
+	Table    *Table
 }
 
 // Tone is how alarming a section is.
@@ -42,6 +46,9 @@ const (
 
 // Fact is a name with a text.
 type Fact struct{ Name, Text string }
+
+// Command is a line for a shell, and what to see in what it prints.
+type Command struct{ Line, Shows string }
 
 // Table is a list of rows.
 type Table struct {

@@ -86,7 +86,7 @@ func (p *printer) leftOut(indent string, heads []string) {
 		return
 	}
 	s := "-o wide adds " + Clean(strings.Join(heads, ", "))
-	for i, line := range wrap(s, max(p.width-len(indent)-2, leastRoom)) {
+	for i, line := range Wrap(s, max(p.width-len(indent)-2, leastRoom)) {
 		if i == 1 {
 			indent += "  "
 		}
@@ -137,6 +137,8 @@ func (p *printer) section(s Section, l layout) {
 	case s.Brief:
 		p.brief(s)
 		s.Text = nil
+	case s.Part:
+		p.line(p.style(toneStyles[s.Tone], "── "+Clean(s.Heading)+" ──"))
 	case s.Mark != "" || s.Heading != "":
 		head := p.style(toneStyles[s.Tone], Clean(s.Mark))
 		if s.Mark != "" && s.Heading != "" {
@@ -147,20 +149,11 @@ func (p *printer) section(s Section, l layout) {
 	for _, t := range s.Text {
 		p.wrapped("  ", "  ", Clean(t))
 	}
-	nameWidth := 0
-	for _, f := range s.Facts {
-		nameWidth = max(nameWidth, utf8.RuneCountInString(f.Name))
+	p.facts(s.Facts)
+	for i, step := range s.Steps {
+		p.wrapped(fmt.Sprintf("%3d  ", i+1), "     ", Clean(step))
 	}
-	last := ""
-	for _, f := range s.Facts {
-		name := f.Name
-		if name == last {
-			name = "" // the same name again: one block
-		}
-		last = f.Name
-		pad := strings.Repeat(" ", nameWidth-utf8.RuneCountInString(name))
-		p.wrapped("  "+p.style(dim, name)+pad+"  ", strings.Repeat(" ", nameWidth+4), Clean(f.Text))
-	}
+	p.commands(s.Commands)
 	if s.Table == nil {
 		return
 	}
@@ -176,11 +169,36 @@ func (p *printer) section(s Section, l layout) {
 	}
 }
 
+func (p *printer) facts(facts []Fact) {
+	nameWidth := 0
+	for _, f := range facts {
+		nameWidth = max(nameWidth, utf8.RuneCountInString(f.Name))
+	}
+	last := ""
+	for _, f := range facts {
+		name := f.Name
+		if name == last {
+			name = "" // the same name again: one block
+		}
+		last = f.Name
+		pad := strings.Repeat(" ", nameWidth-utf8.RuneCountInString(name))
+		p.wrapped("  "+p.style(dim, name)+pad+"  ", strings.Repeat(" ", nameWidth+4), Clean(f.Text))
+	}
+}
+
+// commands are never broken: they are for copying.
+func (p *printer) commands(list []Command) {
+	for _, c := range list {
+		p.line("  " + p.style(dim, "$") + " " + p.style(bold, Clean(c.Line)))
+		p.wrapped("    ", "    ", Clean(c.Shows))
+	}
+}
+
 // brief writes mark, heading and text as one paragraph.
 func (p *printer) brief(s Section) {
 	mark, heading := Clean(s.Mark), Clean(s.Heading)
 	head := mark + "  " + heading
-	for i, line := range wrap(Clean(head+"  "+strings.Join(s.Text, " ")), max(p.width-2, leastRoom)) {
+	for i, line := range Wrap(Clean(head+"  "+strings.Join(s.Text, " ")), max(p.width-2, leastRoom)) {
 		if rest, ok := strings.CutPrefix(line, head); ok && i == 0 {
 			line = p.style(toneStyles[s.Tone], mark) + "  " + p.style(bold, heading) + rest
 		}
@@ -195,7 +213,7 @@ func (p *printer) brief(s Section) {
 func (p *printer) heading(mark, s string) {
 	lines := []string{s}
 	if p.o.Width > 0 {
-		lines = wrap(s, max(p.width-len("PARTIAL  "), leastRoom))
+		lines = Wrap(s, max(p.width-len("PARTIAL  "), leastRoom))
 	}
 	for i, line := range lines {
 		if i > 0 {
@@ -211,15 +229,15 @@ const leastRoom = 20
 // wrapped writes words behind a first prefix, and behind rest on further lines.
 func (p *printer) wrapped(first, rest, s string) {
 	prefix := first
-	for _, line := range wrap(s, max(p.width-utf8.RuneCountInString(rest), leastRoom)) {
+	for _, line := range Wrap(s, max(p.width-utf8.RuneCountInString(rest), leastRoom)) {
 		p.line(prefix + line)
 		prefix = rest
 	}
 }
 
-// wrap breaks s between words into lines of so many columns, one line at the least. Two blanks between words stay two where
+// Wrap breaks s between words into lines of so many columns, one line at the least. Two blanks between words stay two where
 // the line does not end there.
-func wrap(s string, room int) []string {
+func Wrap(s string, room int) []string {
 	var lines []string
 	line, used, gap := "", 0, ""
 	for word := range strings.SplitSeq(s, " ") {
@@ -346,7 +364,7 @@ func (p *printer) folded(t *Table, cols []int) *Table {
 func foldedRow(row []Cell, texts []int, widths map[int]int) [][]Cell {
 	rows := [][]Cell{slices.Clone(row)}
 	for _, i := range texts {
-		for k, line := range wrap(Clean(row[i].Text), widths[i]) {
+		for k, line := range Wrap(Clean(row[i].Text), widths[i]) {
 			if k == len(rows) {
 				rows = append(rows, make([]Cell, len(row)))
 			}

@@ -56,6 +56,8 @@ func (p *program) readSeries(c *cli.Context, o *output) (*series, error) {
 		return nil, hint(usage("--count %d", s.count), "give a number of reports")
 	case c.IsSet("count") && !repeats:
 		return nil, hint(usage("--count without --interval"), "--interval 1s --count %d takes %d reports", s.count, s.count)
+	case repeats && o.format == "html":
+		return nil, hint(usage("-o html and a series contradict each other"), "a page is of one look: -o jsonl writes one line a look")
 	case repeats && c.String("from") != "":
 		return nil, hint(usage("--from and a series contradict each other"), "what was recorded stays as it is")
 	}
