@@ -43,6 +43,9 @@ func goldens() []golden {
 		{"tcpstat-process", Tcpstat(byProcess("node")), Options{}, ""},
 		{"tcpstat-bare", Tcpstat(statOf(&diag.Tally{}, "sockets", 0)), Options{}, ""},
 		{"compare", Compare("before", leaking(), "after", clean()), Options{Top: 1}, ""},
+		{"trial", Trials(proved("no-timeout")), Options{Top: 1}, ""},
+		{"trials", Trials(proved("no-timeout"), doubted()), Options{Top: 1}, ""},
+		{"trials-80", Trials(proved("no-timeout"), doubted()), Options{Top: 1, Width: 80, Color: true}, "table"},
 	}
 }
 

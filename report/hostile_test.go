@@ -79,6 +79,11 @@ func hostileValues() map[string]Value {
 		values[fmt.Sprintf("tcpstat by process %d", i)] = Tcpstat(byProcess(s))
 	}
 	for i, s := range hostile {
+		trial := &Trial{
+			Name: s, About: s, Names: [2]string{s, s}, Results: [2]*diag.Result{partial(), partial()}, Proof: s, LooksWhen: s,
+			Looks: []Command{{s, s}}, Story: []string{s},
+		}
+		values[fmt.Sprintf("trials %d", i)] = Trials(trial, trial)
 		values[fmt.Sprintf("compare %d", i)] = Compare(s, partial(), s+s, partial())
 	}
 	return values

@@ -47,6 +47,11 @@ func findingSections(findings []*diag.Finding, o Options) []Section {
 }
 
 func titleOf(command string, s *diag.Snapshot, took time.Duration) string {
+	return titleAt(command, s) + " · took " + diag.FormatDuration(took)
+}
+
+// titleAt says where and when.
+func titleAt(command string, s *diag.Snapshot) string {
 	parts := []string{"sockleak " + command}
 	if s.Host.Name != "" {
 		parts = append(parts, s.Host.Name)
@@ -54,7 +59,7 @@ func titleOf(command string, s *diag.Snapshot, took time.Duration) string {
 	if s.Host.Kernel != "" {
 		parts = append(parts, "Linux "+s.Host.Kernel)
 	}
-	parts = append(parts, s.At.UTC().Format("2006-01-02 15:04:05Z"), "took "+diag.FormatDuration(took))
+	parts = append(parts, s.At.UTC().Format("2006-01-02 15:04:05Z"))
 	return strings.Join(parts, " · ")
 }
 

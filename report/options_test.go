@@ -168,6 +168,7 @@ func TestCSVNumbers(t *testing.T) {
 		"cookie": true, "fd_first_looked_at": true, "what": true, "why": true, "by": true, "key": true,
 		"onset_ongoing": true, "worst_rule": true, "worst_peer": true, "ports_out_peer": true,
 		"watch": true, "others": true, "end_holders": true, "end_state": true,
+		"leak": true,
 	}
 	fraction := map[string]bool{"onset_per_minute": true, "leak_per_minute": true}
 	for _, g := range goldens() {

@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -74,6 +75,13 @@ var tcpstatShape = object{
 	"groups_left_out": num, "gaps": list{gapShape},
 }
 
+// trialShape is that of a comparison, with more fields.
+func trialShape() object {
+	shape := maps.Clone(compareShape)
+	maps.Copy(shape, object{"leak": str, "about": str, "proved": boolean, "proof": str, "looks": list{object{"command": str, "shows": str}}})
+	return shape
+}
+
 var compareShape = object{
 	"schema": str, "names": list{str}, "counts": numbered{"": list{numNull}}, "by_state": numbered{"": list{num}},
 	"by_peer": list{object{"direction": str, "peer": strNull, "sockets": list{num}}}, "scans": list{leakscanShape},
@@ -111,6 +119,8 @@ func TestSchema(t *testing.T) {
 		{"count by process", Tcpstat(byProcess("node")), "sockleak.tcpstat/1", tcpstatShape},
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
+		{"trial", Trials(proved("a")), "sockleak.compare/1", trialShape()},
+		{"trials", Trials(proved("a"), doubted()), "sockleak.demo/1", object{"schema": str, "trials": list{trialShape()}}},
 	} {
 		for _, format := range []string{"json", "jsonl"} {
 			var doc map[string]any

@@ -255,3 +255,24 @@ func byProcess(name string) *diag.Stat {
 		Snapshot: diag.Snapshot{At: noon, Host: webHost, Gaps: []diag.Gap{{What: "processes of sockets", Count: 1, Why: "the descriptors of one process may not be read: run as root"}}},
 	}
 }
+
+// proved is a trial of a leak of that name, in which all was as it should be.
+func proved(name string) *Trial {
+	return &Trial{
+		Name: name, About: "a pipe that waits for ever", Names: [2]string{"leaky", "fixed"}, Results: [2]*diag.Result{manySamples(2), clean()},
+		Proof: "the leak was found in the leaky pipe, and none in the fixed one", LooksWhen: "These showed it while the pipe was process 4242.",
+		Looks: []Command{
+			{`ss -Htn state close-wait "( sport = :8080 )" | awk '$1 > 0' | wc -l`, "2: clients that nobody closes"},
+			{"ls -l /proc/4242/fd | grep -c socket:", "3: the descriptors that they take, that of the listener, and a text that is long enough to be broken"},
+		},
+		Story: []string{"The pipe starts.", "Clients come & go, and what is told of them is long enough that an 80-column terminal cannot show it in one line.", "It leaks."},
+	}
+}
+
+// doubted is a trial that proves nothing, and in which not everything could be seen.
+func doubted() *Trial {
+	return &Trial{
+		Name: "half-close", About: "a pipe that waits for itself", Names: [2]string{"leaky", "fixed"}, Results: [2]*diag.Result{leaking(), partial()},
+		Doubt: "the scans could not see everything, so they prove nothing",
+	}
+}
