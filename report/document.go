@@ -21,7 +21,7 @@ type Section struct {
 	Tone    Tone
 	Mark    string // a word in front of the heading, in the tone's colour
 	Heading string
-	// Part: a part of the document begins, and the heading is that of all up to the next one.
+	// Part: a part of the document begins, and the heading is that of all up to the next one. The mark is for a list of the parts.
 	Part bool
 	// Brief: the text goes on behind the heading, and stands close to what is brief before it.
 	Brief    bool

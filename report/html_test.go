@@ -11,7 +11,7 @@ var (
 	// ownTags are those of the template, with the attributes that it gives them.
 	ownTags = regexp.MustCompile(`^<(!doctype html|html lang="en"|meta [a-z-]+="[^"<>]*"( content="[^"<>]*")?|` +
 		`/?(html|head|title|style|body|main|header|h1|h2|nav|ul|li|ol|p|dl|dt|dd|pre|code|table|thead|tbody|tr|th|td|section|div|span|a)|` +
-		`h2 class="part" id="part-\d+"|p class="soft"|section class="(plain|good|note|warning|alarm)( brief)?( verdict)?"|span class="mark"|` +
+		`h2 class="part" id="part-\d+"|p class="soft"|(section|li) class="(plain|good|note|warning|alarm)( brief)?( verdict)?"|span class="mark"|` +
 		`div class="scroll"|t[hd] class="(n|wrap)"|a href="#part-\d+")>$`)
 )
 

@@ -25,7 +25,7 @@ func (v trials) document(o Options) *Document {
 	d := &Document{Title: v.title()}
 	for _, t := range v.list {
 		if len(v.list) > 1 {
-			d.Sections = append(d.Sections, Section{Part: true, Tone: t.tone(), Heading: t.Name + ": " + t.About})
+			d.Sections = append(d.Sections, Section{Part: true, Tone: t.verdict().Tone, Mark: t.verdict().Mark, Heading: t.Name + ": " + t.About})
 		}
 		for _, s := range t.sections(o) {
 			s.Table.label("leak", t.Name)
@@ -58,21 +58,17 @@ func (v trials) title() string {
 	return titleAt(what, first.Results[0].Snapshot)
 }
 
-func (t *Trial) tone() Tone {
+func (t *Trial) verdict() Section {
 	if t.Doubt != "" {
-		return Alarm
+		return Section{Tone: Alarm, Mark: "NOT PROVED", Heading: t.Doubt}
 	}
-	return Good
+	return Section{Tone: Good, Mark: "PROVED", Heading: t.Proof}
 }
 
 // sections are the answer, the counts, what the diagnoses say, what could not be seen, and how to look for oneself.
 func (t *Trial) sections(o Options) []Section {
-	verdict := Section{Tone: Good, Mark: "PROVED", Heading: t.Proof}
-	if t.Doubt != "" {
-		verdict = Section{Tone: Alarm, Mark: "NOT PROVED", Heading: t.Doubt}
-	}
 	c := compareOf(t.Names, t.Results)
-	list := append([]Section{verdict}, c.sections(o)...)
+	list := append([]Section{t.verdict()}, c.sections(o)...)
 	for i, r := range t.Results {
 		list = append(list, t.diagnosis(i, leakscan{r}, o)...)
 	}
