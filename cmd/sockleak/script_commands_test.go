@@ -31,6 +31,9 @@ var scriptCommands = map[string]func(ts *testscript.TestScript, neg bool, args [
 	"mkproc":  scriptProc,    // mkproc TEXT DIR: a proc filesystem
 	"cut":     scriptCut,     // cut FILE BYTES NEW: the first bytes of a file, or all but the last when negative
 	"start":   scriptStart,   // start NAME PROGRAM ARG…: in the background
+	"keys":    scriptKeys,    // keys NAME PROGRAM ARG…: in the background, with a terminal as stdin
+	"enter":   scriptEnter,   // enter NAME: type Enter there
+	"looks":   scriptLooks,   // looks NAME TIMES: the commands that it has told, the last of so many times, show what it says
 	"await":   scriptAwait,   // await NAME REGEXP [VAR]: until it says so on stderr; the first group into a variable
 	"send":    scriptSend,    // send NAME TERM|INT|KILL
 	"ended":   scriptEnded,   // ended NAME STATUS: wait for it, its stdout and stderr are the last command's

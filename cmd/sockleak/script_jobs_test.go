@@ -32,7 +32,8 @@ type job struct {
 	cmd         *exec.Cmd
 	out, stderr watched
 	done        chan struct{}
-	err         error // of Wait, once done is closed
+	err         error    // of Wait, once done is closed
+	keys        *os.File // nil without a terminal
 }
 
 // watched is a buffer that tells when it grows.
@@ -84,14 +85,22 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: start NAME PROGRAM ARG…")
 	}
+	startJob(ts, args[0], args[1:], nil)
+}
+
+// startJob starts a program with stdin, or with an empty one where that is nil.
+func startJob(ts *testscript.TestScript, name string, args []string, stdin *os.File) {
 	js := ts.Value(jobsKey{}).(*jobs)
-	j := &job{cmd: exec.Command(args[1], args[2:]...), out: newWatched(), stderr: newWatched(), done: make(chan struct{})}
+	j := &job{cmd: exec.Command(args[0], args[1:]...), out: newWatched(), stderr: newWatched(), done: make(chan struct{})}
 	j.cmd.Dir, j.cmd.Env = ts.MkAbs("."), js.env
+	if stdin != nil {
+		j.cmd.Stdin = stdin
+	}
 	j.cmd.Stdout, j.cmd.Stderr = &j.out, &j.stderr
 	// If one of its children held on to stderr, that would be a process left behind, which "nobody" finds.
 	j.cmd.WaitDelay = time.Second
 	ts.Check(j.cmd.Start())
-	js.byName[args[0]] = j
+	js.byName[name] = j
 	go func() {
 		j.err = j.cmd.Wait()
 		close(j.done)
