@@ -21,6 +21,9 @@ func (p *Proxy) serveLeaky(ctx context.Context, lns []*Listener) error {
 	if err != nil {
 		return err
 	}
+	if err := lns[0].Close(); err != nil { // the copy is enough
+		return errors.Join(err, ln.Close())
+	}
 	// Connections outlive ctx, if only by a moment, and so have a context of their own.
 	conns, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
