@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -80,6 +81,7 @@ func (p *program) proxy(c *cli.Context) error {
 		log.progress("stats on http://"+bound+"/stats and /metrics", slog.String("stats", bound))
 	}
 	log.listening(cfg.Mode, lns, cfg.Targets)
+	defer context.AfterFunc(c.Context, func() { log.draining(cfg, proxy.Stats().Active) })()
 	err = proxy.Serve(c.Context, lns...)
 	log.summary(proxy.Stats())
 	return err

@@ -40,6 +40,14 @@ func (l *proxyLog) listening(mode pipe.Mode, lns []*pipe.Listener, targets []str
 	}
 }
 
+// draining says what an end by signal waits for, if it does.
+func (l *proxyLog) draining(cfg pipe.Config, active uint64) {
+	if active > 0 && cfg.Mode == pipe.Fixed && cfg.Drain > 0 {
+		l.progress(fmt.Sprintf("draining: %d connections have %s to end; a second signal does not wait", active, cfg.Drain),
+			slog.Uint64("active", active), slog.Duration("drain", cfg.Drain))
+	}
+}
+
 // warn is Config.Logf: what concerns more than one connection.
 func (l *proxyLog) warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); l.json == nil {
