@@ -56,7 +56,8 @@ func (p *program) proxy(c *cli.Context) error {
 	if format != "text" && format != "json" {
 		return hint(usage("unknown log format %q", format), "the formats are text and json")
 	}
-	log := newProxyLog(p.ui, format)
+	log, flush := newProxyLog(p.ui, format)
+	defer flush()
 	cfg.Logf = log.warn
 	if p.ui.verbose {
 		cfg.Closed = log.connection

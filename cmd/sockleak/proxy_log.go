@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sockleak/sockleak/cmd/internal/pipe"
@@ -16,12 +19,89 @@ type proxyLog struct {
 	json *slog.Logger // nil: lines
 }
 
-func newProxyLog(u *ui, format string) *proxyLog {
-	l := &proxyLog{ui: u}
+// newProxyLog returns a log in the given format, and what is to be called at the end.
+func newProxyLog(u *ui, format string) (*proxyLog, func()) {
+	missing := func(n uint64) { u.say("", missingText(n)) }
 	if format == "json" {
-		l.json = slog.New(slog.NewJSONHandler(u.w, nil))
+		direct := slog.New(slog.NewJSONHandler(u.w, nil))
+		missing = func(n uint64) { direct.Warn(missingText(n), slog.Uint64("lines", n)) }
 	}
-	return l
+	w := newPatientWriter(u.w, missing)
+	l := &proxyLog{ui: &ui{w: w, quiet: u.quiet, verbose: u.verbose}}
+	if format == "json" {
+		l.json = slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return l, w.close
+}
+
+func missingText(n uint64) string {
+	return fmt.Sprintf("%d lines are missing here: they came faster than they were read", n)
+}
+
+const (
+	patientLines = 4096        // may wait to be written
+	patientEnd   = time.Second // is how long the last of them may take
+)
+
+// A patientWriter writes to w in a goroutine of its own, since a terminal that was stopped or a pipe that nobody reads
+// must not stop the connections. Lines for which there is no room are counted, and missing is told of them.
+type patientWriter struct {
+	w       io.Writer
+	missing func(lines uint64)
+	lines   chan []byte
+	lost    atomic.Uint64
+	over    chan struct{} // closed by close
+	done    chan struct{}
+}
+
+func newPatientWriter(w io.Writer, missing func(lines uint64)) *patientWriter {
+	p := &patientWriter{w: w, missing: missing, lines: make(chan []byte, patientLines), over: make(chan struct{}), done: make(chan struct{})}
+	go p.run()
+	return p
+}
+
+// Write never fails and never waits. What is written after close is lost.
+func (p *patientWriter) Write(line []byte) (int, error) {
+	select {
+	case p.lines <- bytes.Clone(line):
+	default:
+		p.lost.Add(1)
+	}
+	return len(line), nil
+}
+
+func (p *patientWriter) run() {
+	defer close(p.done)
+	for {
+		select {
+		case line := <-p.lines:
+			p.put(line)
+			continue
+		default:
+		}
+		select {
+		case line := <-p.lines:
+			p.put(line)
+		case <-p.over:
+			return // and there are no more lines
+		}
+	}
+}
+
+func (p *patientWriter) put(line []byte) {
+	_, _ = p.w.Write(line) // who has closed our stderr does not want to know
+	if n := p.lost.Swap(0); n > 0 {
+		p.missing(n)
+	}
+}
+
+// close waits until all is written, if somebody reads it.
+func (p *patientWriter) close() {
+	close(p.over)
+	select {
+	case <-p.done:
+	case <-time.After(patientEnd):
+	}
 }
 
 // progress is said unless -q.
