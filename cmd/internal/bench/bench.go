@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // document is what -json writes.
@@ -28,12 +28,8 @@ type document struct {
 
 func (c *config) newDocument(private bool) *document {
 	d := &document{
-		Go: runtime.Version(), CPUs: runtime.NumCPU(), Busy: c.busy, OwnNetns: private, Layout: c.layout,
-		Others: procField("/proc/net/sockstat", "TCP:", 8), // alloc, which all namespaces share
-	}
-	name := unix.Utsname{}
-	if err := unix.Uname(&name); err == nil {
-		d.Kernel = unix.ByteSliceToString(name.Release[:])
+		Kernel: lab.Kernel(), Go: runtime.Version(), CPUs: runtime.NumCPU(), Busy: c.busy, OwnNetns: private, Layout: c.layout,
+		Others: lab.ProcField("/proc/net/sockstat", "TCP:", 8), // alloc, which all namespaces share
 	}
 	return d
 }
@@ -59,11 +55,12 @@ func (d *document) conditions() string {
 func (c *config) title(f *farm, l layout) string {
 	kind := map[string]string{"4": "IPv4", "6": "IPv6", "mixed": "IPv4, IPv6 and IPv4 in IPv6"}[l.Families]
 	return fmt.Sprintf("%s sockets (%s; peer addresses: %d; with keepalive at one end: %g %%); processes: %d; PID is %d and has %d descriptors; rounds: %d",
-		grouped(f.sockets), kind, l.addresses(f.sockets/2), 100*l.Keepalive, len(f.holders), f.pid(), f.descriptors(), c.rounds)
+		lab.Grouped(f.sockets), kind, l.addresses(f.sockets/2), 100*l.Keepalive, len(f.holders), f.pid(), f.descriptors(), c.rounds)
 }
 
 // bench does what the flags say.
-func (c *config) bench(ctx context.Context, p programs, private bool) error {
+func (c *config) bench(ctx context.Context, dir string, private bool) error {
+	p := programsIn(dir)
 	d := c.newDocument(private)
 	if c.growth {
 		return c.grow(ctx, p, d)
@@ -114,9 +111,9 @@ func (c *config) measure(ctx context.Context, p programs, d *document, s *sectio
 	}
 	d.Sections = append(d.Sections, s)
 	if c.markdown {
-		return s.writeMarkdown(os.Stdout)
+		return s.table().WriteMarkdown(os.Stdout)
 	}
-	return s.writeText(os.Stdout)
+	return s.table().WriteText(os.Stdout)
 }
 
 func (c *config) runSection(ctx context.Context, p programs, s *section) error {

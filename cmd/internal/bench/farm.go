@@ -8,9 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // layout says what a farm is to be.
@@ -165,27 +166,9 @@ func (f *farm) close() {
 
 // memAvailable is how much memory can be had, in bytes; -1 when that is not told.
 func memAvailable() int64 {
-	kib := procField("/proc/meminfo", "MemAvailable:", 1)
+	kib := lab.ProcField("/proc/meminfo", "MemAvailable:", 1)
 	if kib < 0 {
 		return -1
 	}
 	return kib << 10
-}
-
-// procField is a number in a file of lines that begin with a name: the one at this place of the line. It is -1 when it is not
-// there.
-func procField(file, line string, place int) int64 {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return -1
-	}
-	for l := range strings.Lines(string(b)) {
-		fields := strings.Fields(l)
-		if len(fields) > place && fields[0] == line {
-			if n, err := strconv.ParseInt(fields[place], 10, 64); err == nil {
-				return n
-			}
-		}
-	}
-	return -1
 }

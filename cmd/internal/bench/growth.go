@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // grow measures sockleak at several sizes, prints a table in Markdown, and plots it.
@@ -18,10 +18,10 @@ func (c *config) grow(ctx context.Context, p programs, d *document) error {
 			return errInterrupted
 		}
 		if err != nil {
-			d.SizesLeft = append(d.SizesLeft, fmt.Sprintf("%s sockets: left out: %s", grouped(n), err))
+			d.SizesLeft = append(d.SizesLeft, fmt.Sprintf("%s sockets: left out: %s", lab.Grouped(n), err))
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "bench: %s sockets measured\n", grouped(n))
+		fmt.Fprintf(os.Stderr, "bench: %s sockets measured\n", lab.Grouped(n))
 		sizes, d.Sections = append(sizes, n), append(d.Sections, s)
 	}
 	if len(sizes) == 0 {
@@ -53,28 +53,23 @@ func (c *config) growTo(ctx context.Context, p programs, sockets int) (*section,
 
 // writeGrowth writes a row per command and a column per size: the median of the wall time and that of the ratio to the floor.
 func writeGrowth(out *os.File, d *document, sizes []int) error {
-	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "Wall time, and in brackets how many times the floor; %s\n\n", d.conditions())
+	t := &lab.Table{Title: "Wall time, and in brackets how many times the floor; " + d.conditions(), Lost: d.SizesLeft}
 	head := []string{"command"}
 	for _, n := range sizes {
-		head = append(head, grouped(n)+" sockets")
+		head = append(head, lab.Grouped(n)+" sockets")
 	}
-	markdownRow(w, head)
-	markdownRow(w, slices.Repeat([]string{"---"}, len(head)))
-	lost := d.SizesLeft
+	t.Rows = append(t.Rows, head)
 	for i, first := range d.Sections[0].Rows {
-		cells := []string{"`" + first.Name + "`"}
+		cells := []string{first.Name}
 		for j, s := range d.Sections {
 			cells = append(cells, growthCell(s, s.Rows[i]))
 			for _, line := range s.Rows[i].leftOut() {
-				lost = append(lost, grouped(sizes[j])+" sockets: "+line)
+				t.Lost = append(t.Lost, lab.Grouped(sizes[j])+" sockets: "+line)
 			}
 		}
-		markdownRow(w, cells)
+		t.Rows = append(t.Rows, cells)
 	}
-	fmt.Fprintln(w)
-	writeList(w, lost)
-	return w.Flush()
+	return t.WriteMarkdown(out)
 }
 
 func growthCell(s *section, r *row) string {
@@ -82,13 +77,5 @@ func growthCell(s *section, r *row) string {
 		return "–"
 	}
 	f := r.summary(s.floor())
-	return fmt.Sprintf("%s (%s)", milliseconds(f.wall.median), times(f.overWall.median))
-}
-
-// grouped writes a number with its thousands apart.
-func grouped(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprintf("%s,%03d", grouped(n/1000), n%1000)
+	return fmt.Sprintf("%s (%s)", milliseconds(f.wall.Median), times(f.overWall.Median))
 }

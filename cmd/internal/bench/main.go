@@ -24,6 +24,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 func main() {
@@ -34,17 +36,9 @@ func main() {
 		return
 	}
 	if err == nil {
-		err = c.start(ctx)
+		err = lab.Run(ctx, c.where, build, c.bench)
 	}
-	if err != nil && !errors.Is(err, errReported) {
-		fmt.Fprintln(os.Stderr, "bench: error:", err)
-	}
-	switch {
-	case errors.Is(err, errUnsettled):
-		os.Exit(statusUnsettled)
-	case err != nil:
-		os.Exit(2)
-	}
+	lab.Exit(err)
 }
 
 // config is what the flags say.
@@ -52,7 +46,8 @@ type config struct {
 	layout
 	rounds, slowLimit            int
 	rows                         *regexp.Regexp
-	netns, json, svg, profile    string
+	where                        lab.Where
+	json, svg, profile           string
 	busy, hold, growth, markdown bool
 	sizes                        []int
 }
@@ -65,7 +60,7 @@ func parse(args []string) (*config, error) {
 	f.IntVar(&c.Peers, "peers", 200, "how many peer addresses the IPv4 connections are spread over")
 	f.StringVar(&c.Families, "families", "4", "4, 6 or mixed: IPv4, IPv6 and IPv4 in IPv6 sockets, a third each")
 	f.Float64Var(&c.Keepalive, "keepalive", 0.25, "the share of the connections with keepalive, at one end")
-	f.StringVar(&c.netns, "netns", "auto", "a network namespace of its own: yes, no, or auto, which is yes for root")
+	f.StringVar(&c.where.Netns, "netns", "auto", "a network namespace of its own: yes, no, or auto, which is yes for root")
 	f.IntVar(&c.rounds, "rounds", 5, "how many times each command runs; slow ones a fifth of it")
 	f.IntVar(&c.slowLimit, "slow-limit", 100_000, "leave out ss -tanp and lsof -iTCP above so many sockets")
 	rows := f.String("rows", "", "only commands that this `REGEXP` matches, and the floor")
@@ -78,7 +73,7 @@ func parse(args []string) (*config, error) {
 	f.StringVar(&c.profile, "profile", "", "write profiles of sockleak's work to `DIR`, instead of measuring")
 	f.BoolVar(&c.hold, "hold", false, "build the farm, and keep it until stdin ends or an interrupt comes")
 	if err := f.Parse(args); err != nil {
-		return nil, errors.Join(errReported, err)
+		return nil, errors.Join(lab.ErrReported, err)
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("no argument is wanted, got %q", f.Arg(0))
@@ -94,6 +89,7 @@ func parse(args []string) (*config, error) {
 		}
 		c.sizes = append(c.sizes, n)
 	}
+	c.where.SharedPIDs = c.hold // who tries things by hand wants the PIDs of the machine
 	return c, c.check()
 }
 
@@ -107,38 +103,10 @@ func (c *config) check() error {
 	switch {
 	case c.rounds < 1:
 		return errors.New("-rounds must be 1 or more")
-	case c.netns != "auto" && c.netns != "yes" && c.netns != "no":
-		return fmt.Errorf("-netns %q: want auto, yes or no", c.netns)
 	case modes > 1:
 		return errors.New("-growth, -profile and -hold: one at a time")
 	case c.svg != "" && !c.growth:
 		return errors.New("-svg is of -growth")
 	}
-	return c.layout.check()
-}
-
-// start builds the programs, and goes on in a network namespace of its own if it may.
-func (c *config) start(ctx context.Context) error {
-	if dir := os.Getenv(insideEnv); dir != "" {
-		if err := errors.Join(os.Unsetenv(insideEnv), settle()); err != nil {
-			return fmt.Errorf("%w: %w", errUnsettled, err)
-		}
-		return c.bench(ctx, programsIn(dir), true)
-	}
-	dir, err := os.MkdirTemp("", "sockleak-bench")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if err := build(ctx, dir); err != nil {
-		return err
-	}
-	if c.netns == "yes" || c.netns == "auto" && os.Geteuid() == 0 {
-		err := enter(ctx, dir, !c.hold) // who tries things by hand wants the PIDs of the machine
-		if c.netns == "yes" || !errors.Is(err, errNotPermitted) {
-			return err
-		}
-		fmt.Fprintln(os.Stderr, "bench: warning:", err)
-	}
-	return c.bench(ctx, programsIn(dir), false)
+	return errors.Join(c.where.Check(), c.layout.check())
 }

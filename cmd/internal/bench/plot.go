@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-analyze/charts"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // writePlot plots the median wall times over the sizes, the times in powers of ten. The sizes stand at even distances, which is the
@@ -19,7 +21,7 @@ func writePlot(file string, sections []*section, sizes []int) error {
 	o.Legend.SeriesNames = names
 	o.XAxis.Title, o.XAxis.Labels = "sockets", nil // it has had some for the series
 	for _, n := range sizes {
-		o.XAxis.Labels = append(o.XAxis.Labels, grouped(n))
+		o.XAxis.Labels = append(o.XAxis.Labels, lab.Grouped(n))
 	}
 	least, most := decades(logs)
 	o.YAxis[0].Min, o.YAxis[0].Max, o.YAxis[0].LabelCount = new(least), new(most), int(most-least)+1
@@ -58,7 +60,7 @@ func curves(sections []*section) (names []string, logs [][]float64) {
 		for _, s := range sections {
 			log := charts.GetNullValue()
 			if len(s.Rows[i].Runs) > 0 {
-				seen, log = true, math.Log10(float64(s.Rows[i].summary(s.floor()).wall.median))
+				seen, log = true, math.Log10(float64(s.Rows[i].summary(s.floor()).wall.Median))
 			}
 			curve = append(curve, log)
 		}

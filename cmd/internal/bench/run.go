@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // row is one command that is measured.
@@ -85,9 +86,9 @@ func timed(ctx context.Context, program string, args []string) (run, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Run(); err != nil {
-		return run{}, fmt.Errorf("%w: %s", err, firstLine(stderr.String()))
+		return run{}, fmt.Errorf("%w: %s", err, lab.FirstLine(stderr.String()))
 	}
-	got := run{said: firstLine(stderr.String())}
+	got := run{said: lab.FirstLine(stderr.String())}
 	var wall, cpu int64
 	var status syscall.WaitStatus
 	if _, err := fmt.Fscan(r, &wall, &cpu, &got.RSS, &status); err != nil {
@@ -98,9 +99,4 @@ func timed(ctx context.Context, program string, args []string) (run, error) {
 	}
 	got.Wall, got.CPU, got.status = time.Duration(wall), time.Duration(cpu), status.ExitStatus()
 	return got, nil
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line
 }

@@ -1,29 +1,18 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
-
-// spread is the middle of some figures and their ends. The zero value is of none.
-type spread[T ~int64 | ~float64] struct{ median, least, most T }
-
-func spreadOf[T ~int64 | ~float64](figures []T) (s spread[T]) {
-	if len(figures) == 0 {
-		return s
-	}
-	sorted := slices.SortedFunc(slices.Values(figures), cmp.Compare[T])
-	n := len(sorted)
-	return spread[T]{(sorted[(n-1)/2] + sorted[n/2]) / 2, sorted[0], sorted[n-1]}
-}
 
 // summary is a row's figures.
 type summary struct {
-	wall, cpu         spread[time.Duration]
-	rss               spread[int64]
-	overWall, overCPU spread[float64] // over the floor of the same round
+	wall, cpu         lab.Spread[time.Duration]
+	rss               lab.Spread[int64]
+	overWall, overCPU lab.Spread[float64] // over the floor of the same round
 }
 
 func (r *row) summary(floor *row) (s summary) {
@@ -38,7 +27,7 @@ func (r *row) summary(floor *row) (s summary) {
 			overCPU = append(overCPU, float64(m.CPU)/float64(floor.Runs[i].CPU))
 		}
 	}
-	return summary{spreadOf(wall), spreadOf(cpu), spreadOf(rss), spreadOf(overWall), spreadOf(overCPU)}
+	return summary{lab.SpreadOf(wall), lab.SpreadOf(cpu), lab.SpreadOf(rss), lab.SpreadOf(overWall), lab.SpreadOf(overCPU)}
 }
 
 // floor is the first row.
@@ -58,8 +47,3 @@ func milliseconds(d time.Duration) string {
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 func times(x float64) string { return fmt.Sprintf("%.2f", x) }
-
-// with writes a spread: the median, and in brackets the ends.
-func with[T ~int64 | ~float64](s spread[T], f func(T) string) string {
-	return fmt.Sprintf("%s (%s to %s)", f(s.median), f(s.least), f(s.most))
-}

@@ -4,23 +4,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestSpread(t *testing.T) {
-	for _, c := range []struct {
-		figures []float64
-		want    spread[float64]
-	}{
-		{nil, spread[float64]{}},
-		{[]float64{3}, spread[float64]{3, 3, 3}},
-		{[]float64{9, 1, 2}, spread[float64]{2, 1, 9}},
-		{[]float64{4, 1, 9, 2}, spread[float64]{3, 1, 9}},
-	} {
-		if got := spreadOf(c.figures); got != c.want {
-			t.Errorf("%v: %+v, want %+v", c.figures, got, c.want)
-		}
-	}
-}
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
+)
 
 func ran(round, wall, cpu int) run {
 	return run{Round: round, Wall: time.Duration(wall) * time.Millisecond, CPU: time.Duration(cpu) * time.Millisecond, RSS: 3 << 20}
@@ -39,23 +25,23 @@ func measured() *section {
 func TestRatiosAreOfOneRound(t *testing.T) {
 	s := measured()
 	got := s.Rows[1].summary(s.floor())
-	if want := (spread[float64]{2, 1, 3}); got.overWall != want {
+	if want := (lab.Spread[float64]{Median: 2, Least: 1, Most: 3}); got.overWall != want {
 		t.Errorf("wall over floor %+v, want %+v", got.overWall, want)
 	}
-	if want := (spread[float64]{3, 2, 5}); got.overCPU != want {
+	if want := (lab.Spread[float64]{Median: 3, Least: 2, Most: 5}); got.overCPU != want {
 		t.Errorf("CPU over floor %+v, want %+v", got.overCPU, want)
 	}
-	if got := s.Rows[2].summary(s.floor()).overWall.median; got != 500 {
+	if got := s.Rows[2].summary(s.floor()).overWall.Median; got != 500 {
 		t.Errorf("the slow row's one round has ratio %v, want 500", got)
 	}
 }
 
 func TestTables(t *testing.T) {
 	var text, markdown strings.Builder
-	if err := measured().writeText(&text); err != nil {
+	if err := measured().table().WriteText(&text); err != nil {
 		t.Fatal(err)
 	}
-	if err := measured().writeMarkdown(&markdown); err != nil {
+	if err := measured().table().WriteMarkdown(&markdown); err != nil {
 		t.Fatal(err)
 	}
 	const left = "missing: left out: missing is not installed\n"
@@ -77,13 +63,5 @@ func TestNoFloorNoRatio(t *testing.T) {
 	s.Rows[0].Runs = nil
 	if cells := s.cells(s.Rows[1]); cells[4] != "–" || cells[5] != "–" {
 		t.Errorf("ratios %q and %q", cells[4], cells[5])
-	}
-}
-
-func TestGrouped(t *testing.T) {
-	for n, want := range map[int]string{7: "7", 1000: "1,000", 30_005: "30,005", 1_000_000: "1,000,000"} {
-		if got := grouped(n); got != want {
-			t.Errorf("%d: %q", n, got)
-		}
 	}
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
-	"text/tabwriter"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 var columns = []string{"command", "wall", "CPU", "peak RSS", "wall ÷ floor", "CPU ÷ floor", "runs"}
@@ -18,8 +15,8 @@ func (s *section) cells(r *row) []string {
 	}
 	f := r.summary(s.floor())
 	cells := []string{
-		r.Name, with(f.wall, milliseconds), milliseconds(f.cpu.median), mebibytes(f.rss.median),
-		with(f.overWall, times), times(f.overCPU.median), fmt.Sprint(len(r.Runs)),
+		r.Name, lab.With(f.wall, milliseconds), milliseconds(f.cpu.Median), mebibytes(f.rss.Median),
+		lab.With(f.overWall, times), times(f.overCPU.Median), fmt.Sprint(len(r.Runs)),
 	}
 	if len(s.floor().Runs) == 0 {
 		cells[4], cells[5] = "–", "–"
@@ -27,14 +24,20 @@ func (s *section) cells(r *row) []string {
 	return cells
 }
 
-// table is the cells of the rows that have figures.
-func (s *section) table() (rows [][]string) {
+// table is the rows that have figures, and what is lost.
+func (s *section) table() *lab.Table {
+	t := &lab.Table{Title: s.Title, Lost: s.leftOut()}
 	for _, r := range s.Rows {
-		if cells := s.cells(r); cells != nil {
-			rows = append(rows, cells)
+		cells := s.cells(r)
+		if cells == nil {
+			continue
 		}
+		if t.Rows == nil {
+			t.Rows = append(t.Rows, columns)
+		}
+		t.Rows = append(t.Rows, cells)
 	}
-	return rows
+	return t
 }
 
 // leftOut lists the rows that have no figures, or not all.
@@ -54,61 +57,4 @@ func (r *row) leftOut() []string {
 		return []string{fmt.Sprintf("%s: only %d runs: %s", r.Name, len(r.Runs), r.LeftOut)}
 	}
 	return []string{fmt.Sprintf("%s: left out: %s", r.Name, r.LeftOut)}
-}
-
-// writeText writes a table for a terminal.
-func (s *section) writeText(out io.Writer) error {
-	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s\n\n", s.Title)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i, cells := range s.table() {
-		if i == 0 {
-			fmt.Fprintln(t, strings.Join(columns, "\t"))
-		}
-		fmt.Fprintln(t, strings.Join(cells, "\t"))
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, line := range s.leftOut() {
-		fmt.Fprintln(w, line)
-	}
-	fmt.Fprintln(w)
-	return w.Flush()
-}
-
-// writeMarkdown writes a table for a README.
-func (s *section) writeMarkdown(out io.Writer) error {
-	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s\n\n", s.Title)
-	rows := s.table()
-	for i, cells := range rows {
-		if i == 0 {
-			markdownRow(w, columns)
-			markdownRow(w, slices.Repeat([]string{"---"}, len(columns)))
-		}
-		cells[0] = "`" + cells[0] + "`"
-		markdownRow(w, cells)
-	}
-	if len(rows) > 0 {
-		fmt.Fprintln(w)
-	}
-	writeList(w, s.leftOut())
-	return w.Flush()
-}
-
-func markdownRow(w io.Writer, cells []string) {
-	for _, c := range cells {
-		fmt.Fprintf(w, "| %s ", strings.ReplaceAll(c, "|", `\|`))
-	}
-	fmt.Fprintln(w, "|")
-}
-
-func writeList(w io.Writer, lines []string) {
-	for _, line := range lines {
-		fmt.Fprintln(w, "-", line)
-	}
-	if len(lines) > 0 {
-		fmt.Fprintln(w)
-	}
 }

@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"context"
@@ -10,6 +10,63 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// Where says where a benchmark runs.
+type Where struct {
+	// Netns is whether it has a network namespace of its own: yes, no, or auto, which is yes for root.
+	Netns string
+	// SharedPIDs leaves it among the machine's processes, for who wants their PIDs.
+	SharedPIDs bool
+}
+
+// Check reports a word that is none.
+func (w Where) Check() error {
+	if w.Netns != "auto" && w.Netns != "yes" && w.Netns != "no" {
+		return fmt.Errorf("-netns %q: want auto, yes or no", w.Netns)
+	}
+	return nil
+}
+
+// Run calls build with a new directory for programs, and then run with the same directory, where w says. The directory is gone
+// afterwards. What run returns is lost when it runs in a namespace of its own, where it has been told already.
+func Run(ctx context.Context, w Where, build func(ctx context.Context, dir string) error, run func(ctx context.Context, dir string, private bool) error) error {
+	if dir := os.Getenv(insideEnv); dir != "" {
+		if err := errors.Join(os.Unsetenv(insideEnv), settle()); err != nil {
+			return fmt.Errorf("%w: %w", errUnsettled, err)
+		}
+		return run(ctx, dir, true)
+	}
+	dir, err := os.MkdirTemp("", "sockleak-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := build(ctx, dir); err != nil {
+		return err
+	}
+	if w.Netns == "yes" || w.Netns == "auto" && os.Geteuid() == 0 {
+		err := enter(ctx, dir, !w.SharedPIDs)
+		if w.Netns == "yes" || !errors.Is(err, errNotPermitted) {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "bench: warning:", err)
+	}
+	return run(ctx, dir, false)
+}
+
+// Exit tells an error, unless that was done, and ends this program with the status for it. It returns when there is none.
+func Exit(err error) {
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, ErrReported) {
+		fmt.Fprintln(os.Stderr, "bench: error:", err)
+	}
+	if errors.Is(err, errUnsettled) {
+		os.Exit(statusUnsettled)
+	}
+	os.Exit(2)
+}
 
 // insideEnv tells this program that it was started in a network namespace of its own, and where its programs are.
 const insideEnv = "SOCKLEAK_BENCH_INSIDE"
@@ -45,7 +102,7 @@ func enter(ctx context.Context, dir string, ownProcesses bool) error {
 	case statusUnsettled:
 		return errNotPermitted
 	}
-	return errReported
+	return ErrReported
 }
 
 // statusUnsettled ends a process that could not settle in its namespaces, and has said why.
@@ -53,8 +110,9 @@ const statusUnsettled = 3
 
 var (
 	errNotPermitted = errors.New("no network namespace of its own")
-	errReported     = errors.New("told already")
-	errUnsettled    = errors.New("its own namespaces are not to be used")
+	// ErrReported ends a program that has said already why.
+	ErrReported  = errors.New("told already")
+	errUnsettled = errors.New("its own namespaces are not to be used")
 )
 
 // settle makes the namespace that this program was started in usable: loopback is up, and /proc shows the processes that are in it.

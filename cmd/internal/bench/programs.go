@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
+
+	"github.com/sockleak/sockleak/cmd/internal/bench/lab"
 )
 
 // programs are the paths of what is built for a run: sockleak, and the small programs beside this one.
@@ -18,14 +17,6 @@ func programsIn(dir string) programs {
 
 // build builds the programs into a directory.
 func build(ctx context.Context, dir string) error {
-	const module = "github.com/sockleak/sockleak/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", module+"cmd/sockleak")
-	for _, name := range []string{"floor", "timed", "holder", "spin", "profiled"} {
-		cmd.Args = append(cmd.Args, module+"cmd/internal/bench/"+name)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("build sockleak: %w", err)
-	}
-	return nil
+	const own = "internal/bench/"
+	return lab.Build(ctx, dir, "sockleak", own+"floor", own+"timed", own+"holder", own+"spin", own+"profiled")
 }
