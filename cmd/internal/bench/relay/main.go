@@ -174,9 +174,29 @@ func (c *config) bench(ctx context.Context, dir string, private bool) error {
 	c.dir, c.versions = dir, versions(ctx, c.relays)
 	sections := c.sections()
 	fmt.Println(c.conditions(private))
+	before, _ := loadNow()
 	if err := c.measure(ctx, sections); err != nil {
 		return err
 	}
+	after, known := loadNow()
+	if err := c.print(sections); err != nil {
+		return err
+	}
+	d := c.document(sections, private)
+	if known {
+		d.Others = new(others(before, after))
+		fmt.Printf("Others on this machine had about %.0f %% of its processors meanwhile.\n", 100**d.Others)
+	}
+	if c.json != "" {
+		if err := d.write(c.json); err != nil {
+			return err
+		}
+	}
+	return failed(sections)
+}
+
+// print prints a table for each figure that any relay has.
+func (c *config) print(sections []*section) error {
 	for _, s := range sections {
 		write := s.table(c).WriteText
 		if c.markdown {
@@ -189,12 +209,7 @@ func (c *config) bench(ctx context.Context, dir string, private bool) error {
 			return err
 		}
 	}
-	if c.json != "" {
-		if err := c.document(sections, private).write(c.json); err != nil {
-			return err
-		}
-	}
-	return failed(sections)
+	return nil
 }
 
 // conditions says under what conditions all is measured.

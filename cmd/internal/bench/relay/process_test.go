@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 	"time"
 
@@ -73,5 +74,25 @@ func TestTree(t *testing.T) {
 	}
 	if _, err := processorTime(os.Getpid()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Own work is not others'.
+func TestOthers(t *testing.T) {
+	at := time.Now()
+	from := load{at, 10 * time.Second, 5 * time.Second}
+	n := time.Duration(runtime.NumCPU())
+	for _, c := range []struct {
+		busy, own time.Duration
+		want      float64
+	}{{4 * n, 4 * n, 0}, {8 * n, 4 * n, 0.4}, {10 * n, 0, 1}, {1, 2, 0}} {
+		to := load{at.Add(10 * time.Second), from.busy + c.busy*time.Second, from.own + c.own*time.Second}
+		if got := others(from, to); got != c.want {
+			t.Errorf("busy %d s, own %d s: %v, want %v", c.busy, c.own, got, c.want)
+		}
+	}
+	l, ok := loadNow()
+	if !ok || l.busy <= 0 || l.own <= 0 {
+		t.Errorf("%+v, %v", l, ok)
 	}
 }

@@ -80,6 +80,7 @@ type document struct {
 	CPUs     int               `json:"cpus"`
 	OwnNetns bool              `json:"own_netns"`
 	Seconds  float64           `json:"seconds"`
+	Others   *float64          `json:"others_share,omitempty"` // of all processors, while it was measured
 	Versions map[string]string `json:"versions"`
 	Figures  []figureWire      `json:"figures"`
 }
