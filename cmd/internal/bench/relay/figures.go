@@ -91,7 +91,10 @@ func (p *point) start(ctx context.Context, as *syscall.Credential) (err error) {
 	if p.run, err = p.relay.start(ctx, p.config, p.b.port, as); err != nil {
 		return err
 	}
-	return p.b.settle(0)
+	if err := p.b.settle(0); err != nil {
+		return p.stop(err)
+	}
+	return nil
 }
 
 // stop stops the relay, which must have ended all connections, and adds to an error what it said.

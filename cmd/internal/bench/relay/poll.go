@@ -40,6 +40,7 @@ func (p *poller) change(fd, number int, events uint32) error {
 	return p.ctl(unix.EPOLL_CTL_MOD, fd, number, events)
 }
 
+// forget waits no more for a socket.
 func (p *poller) forget(fd int) error { return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) }
 
 func (p *poller) ctl(op, fd, number int, events uint32) error {

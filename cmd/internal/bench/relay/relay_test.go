@@ -50,6 +50,7 @@ func badRelay(how, listen, target string) {
 	}
 }
 
+// relayConn relays one connection, or does with it what its relay does wrong.
 func relayConn(c *net.TCPConn, target, how string) {
 	defer c.Close()
 	switch how {
@@ -75,25 +76,35 @@ func relayConn(c *net.TCPConn, target, how string) {
 		_, _ = io.Copy(s, c)
 		_ = s.CloseWrite()
 	}()
-	answer := make([]byte, 100)
+	answer(c, s, how)
+	<-done
+}
+
+// answer passes on what comes from the target.
+func answer(c, s *net.TCPConn, how string) {
+	defer c.CloseWrite()
+	buf := make([]byte, 100)
 	for {
-		n, err := s.Read(answer)
-		if n > 0 && how == "changing" {
-			answer[0]++
-		}
-		if n > 0 && how == "resetting" {
-			_ = c.SetLinger(0)
+		n, err := s.Read(buf)
+		if err != nil {
 			return
 		}
-		if n > 0 && how == "repeating" {
-			_, _ = c.Write(answer[:n])
+		switch how {
+		case "changing":
+			buf[0]++
+		case "repeating":
+			_, _ = c.Write(buf[:n])
+		case "resetting":
+			_ = c.SetLinger(0)
+			c.Close()
+			return
+		case "ending":
+			return
 		}
-		if _, werr := c.Write(answer[:n]); err != nil || werr != nil {
-			break
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
 		}
 	}
-	_ = c.CloseWrite()
-	<-done
 }
 
 // bad is the relay that does something wrong.
@@ -209,6 +220,8 @@ func TestBadRelays(t *testing.T) {
 		{"changing", "requests", "what came back is not what was sent"},
 		{"repeating", "churn-back", "more came back than was sent"},
 		{"resetting", "churn", "receive: connection reset"},
+		{"ending", "stream8", "a stream ended too early"},
+		{"ending", "requests", "it ended after 0 bytes of 1024"},
 		{"losing", "stream1", "bytes went up, and"},
 	} {
 		t.Run(x.how+" "+x.figure, func(t *testing.T) {

@@ -108,7 +108,7 @@ func (s *streams) sleep(ctx context.Context, d time.Duration) error {
 		return errInterrupted
 	case err := <-s.ended:
 		s.ended <- err // it is waited for again
-		return fmt.Errorf("a stream ended too early: %w", err)
+		return errors.Join(errors.New("a stream ended too early"), err)
 	case <-time.After(d):
 		return nil
 	}
