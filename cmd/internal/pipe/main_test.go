@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,6 +131,16 @@ type running struct {
 	log    *logbook
 	cancel context.CancelFunc
 	result chan error
+
+	mu   sync.Mutex
+	list []Connection
+}
+
+// ended returns the connections that have ended, in that order.
+func (r *running) ended() []Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.list)
 }
 
 // closed returns how many connections have ended.
@@ -150,6 +161,9 @@ func startAt(tb testing.TB, addr string, cfg Config) *running {
 	r := &running{log: new(logbook), cancel: cancel, result: make(chan error, 1)}
 	cfg.Logf = r.log.logf
 	cfg.Closed = func(c Connection) {
+		r.mu.Lock()
+		r.list = append(r.list, c)
+		r.mu.Unlock()
 		if c.Err != nil || c.Cause != Finished {
 			r.log.logf("%s: %v", c.Cause, c.Err)
 		}
