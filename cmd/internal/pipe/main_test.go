@@ -28,6 +28,9 @@ const patience = 20 * time.Second
 
 // TestMain fails the suite if it leaves sockets or goroutines behind.
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(childMain())
+	}
 	fds, goroutines := len(sockets()), runtime.NumGoroutine()
 	code := m.Run()
 	clean := func() bool { return len(sockets()) <= fds && runtime.NumGoroutine() <= goroutines }
