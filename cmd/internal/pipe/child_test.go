@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/gob"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ const childEnv = "PIPE_TEST_CHILD"
 // An order is the first thing that a child is told.
 type order struct {
 	Config      Config // without functions
-	Listen      string
+	Listen      string // "": on the one that is passed on by LISTEN_FDS
 	Descriptors uint64 // RLIMIT_NOFILE; 0: untouched
 }
 
@@ -97,9 +98,30 @@ func (c *child) open(in *gob.Decoder) error {
 		defer c.mu.Unlock()
 		c.ended = append(c.ended, e.Cause)
 	}
+	if err := c.listen(o); err != nil {
+		return err
+	}
 	var err error
-	if c.ln, err = Listen(context.Background(), o.Listen, o.Config); err == nil {
-		c.Proxy, err = New(o.Config)
+	c.Proxy, err = New(o.Config)
+	return err
+}
+
+func (c *child) listen(o order) (err error) {
+	if o.Listen != "" {
+		c.ln, err = Listen(context.Background(), o.Listen, o.Config)
+		return err
+	}
+	// As a service manager does, which knows the process when it sets the environment.
+	err = errors.Join(os.Setenv("LISTEN_FDS", "1"), os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())))
+	if err != nil {
+		return err
+	}
+	lns, err := Inherited(o.Config)
+	if err == nil && len(lns) != 1 {
+		err = fmt.Errorf("%d inherited listeners, want one", len(lns))
+	}
+	if err == nil {
+		c.ln = lns[0]
 	}
 	return err
 }
@@ -150,6 +172,7 @@ type remote struct {
 	tb   testing.TB
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+	out  *os.File
 	enc  *gob.Encoder
 	dec  *gob.Decoder
 	addr string
@@ -163,13 +186,16 @@ func spawn(tb testing.TB, o order, launch func(*exec.Cmd) error) *remote {
 	cmd.Env = append(os.Environ(), childEnv+"=1")
 	cmd.Stderr = os.Stderr
 	r := &remote{tb: tb, cmd: cmd, in: must[io.WriteCloser](tb)(cmd.StdinPipe())}
-	r.enc, r.dec = gob.NewEncoder(r.in), gob.NewDecoder(must[io.ReadCloser](tb)(cmd.StdoutPipe()))
+	r.out = must[io.ReadCloser](tb)(cmd.StdoutPipe()).(*os.File)
+	r.enc, r.dec = gob.NewEncoder(r.in), gob.NewDecoder(r.out)
 	if launch == nil {
 		launch = (*exec.Cmd).Start
 	}
 	check(tb, launch(cmd))
 	tb.Cleanup(func() {
 		_ = r.in.Close()
+		slow := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		defer slow.Stop()
 		_ = cmd.Wait()
 	})
 	check(tb, r.enc.Encode(o))
@@ -179,6 +205,7 @@ func spawn(tb testing.TB, o order, launch func(*exec.Cmd) error) *remote {
 
 func (r *remote) answer() (s status) {
 	r.tb.Helper()
+	check(r.tb, r.out.SetReadDeadline(time.Now().Add(patience)))
 	check(r.tb, r.dec.Decode(&s))
 	if s.Err != "" {
 		r.tb.Fatal(s.Err)

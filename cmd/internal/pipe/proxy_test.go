@@ -73,6 +73,13 @@ func TestManyConnections(t *testing.T) {
 func echo(tb testing.TB) string {
 	tb.Helper()
 	ln := must[net.Listener](tb)(net.Listen("tcp", "127.0.0.1:0"))
+	serveEcho(tb, ln)
+	return ln.Addr().String()
+}
+
+// serveEcho sends back what comes to ln, until the test ends.
+func serveEcho(tb testing.TB, ln net.Listener) {
+	tb.Helper()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -90,7 +97,6 @@ func echo(tb testing.TB) string {
 		_ = ln.Close()
 		wg.Wait()
 	})
-	return ln.Addr().String()
 }
 
 // roundTrip connects, sends msg, and reads it back.
