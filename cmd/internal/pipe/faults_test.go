@@ -170,7 +170,7 @@ func TestDescriptorsUsedUp(t *testing.T) {
 			r := spawn(t, o, nil)
 			list := held(t, r.addr, clients)
 			s := r.await("as many as can be", func(s status) bool { return s.Stats.BytesDown > 0 })
-			lull := time.Second
+			lull := time.Second / 2
 			before := r.status()
 			time.Sleep(lull)
 			after := r.status()

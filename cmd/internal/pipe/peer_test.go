@@ -112,6 +112,9 @@ func (p *peer) pause() {
 func (p *peer) flow() {
 	p.sending.Go(func() {
 		for !p.stop.Load() && p.write(p.chunk) == nil {
+			if p.sent.Load() > 4*megabyte {
+				time.Sleep(time.Millisecond) // to leave some of the processor to others, who have limits to keep
+			}
 		}
 	})
 }
