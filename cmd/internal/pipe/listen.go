@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"golang.org/x/sys/unix"
@@ -142,8 +143,15 @@ func Inherited(c Config) ([]*Listener, error) {
 }
 
 func inherit(f *os.File, c Config) (*Listener, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err := errors.Join(err, f.Close()); err != nil {
+	// Not f.Fd, which would make the socket a blocking one for all who share it.
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	var fd int
+	var dupErr error
+	err = raw.Control(func(n uintptr) { fd, dupErr = unix.FcntlInt(n, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, dupErr, f.Close()); err != nil {
 		return nil, err
 	}
 	if err := checkListening(fd); err != nil {
@@ -154,13 +162,27 @@ func inherit(f *os.File, c Config) (*Listener, error) {
 		return nil, err
 	}
 	l.inherited = true
-	if l.tcp {
-		err = c.withDefaults().sockopts().apply(fd)
-	}
-	if err != nil {
+	if err := l.share(c); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+// maxBlock is how long an accept may take that should not wait at all.
+const maxBlock = 100 * time.Millisecond
+
+// share prepares a listener that others may hold as well.
+func (l *Listener) share(c Config) error {
+	// It is nonblocking, until one of them makes it a blocking one, which holds for all. accept sees to that; this is
+	// for what happens between two of its system calls.
+	limit := unix.NsecToTimeval(maxBlock.Nanoseconds())
+	if err := unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
+	if !l.tcp {
+		return nil
+	}
+	return c.withDefaults().sockopts().applyTo(l.fd, l.plain)
 }
 
 func checkListening(fd int) error {
@@ -205,6 +227,11 @@ func (l *Listener) netListener() (net.Listener, error) {
 
 // accept returns the next connection, or an error that is unix.EAGAIN when there is none.
 func (l *Listener) accept() (int, error) {
+	if l.inherited {
+		if err := unix.SetNonblock(l.fd, true); err != nil {
+			return -1, os.NewSyscallError("fcntl", err)
+		}
+	}
 	// Without the address, which would be allocated anew for each.
 	fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(l.fd), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 	if errno != 0 {

@@ -105,7 +105,7 @@ func (p *pair) greet(ln *Listener) error {
 	cfg := &p.loop.r.cfg
 	if ln.inherited && ln.tcp {
 		// What was in the backlog before the listener was ours may lack its options.
-		if err := p.loop.r.opts.apply(p.client.fd); err != nil {
+		if err := p.loop.r.opts.applyTo(p.client.fd, ln.plain); err != nil {
 			return err
 		}
 	}

@@ -12,8 +12,12 @@ import (
 // TestRestart passes a listener on to the next proxy, while clients come all the time. Starting one takes O_NONBLOCK from
 // the listener, which is shared with the one before: service managers do so too.
 func TestRestart(t *testing.T) {
+	t.Run("TCP", func(t *testing.T) { testRestart(t, handedOn(t, false)) })
+	t.Run("Multipath TCP", func(t *testing.T) { testRestart(t, handedOn(t, true)) }) // which is what Go listens with
+}
+
+func testRestart(t *testing.T, f *os.File) {
 	target := echo(t)
-	f := plainListener(t)
 	next := func() *remote {
 		return spawn(t, order{Config: Config{Targets: []string{target}}}, func(cmd *exec.Cmd) error {
 			cmd.ExtraFiles = []*os.File{f}
@@ -55,11 +59,11 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// plainListener returns a listening socket as a service manager makes it.
-func plainListener(t *testing.T) *os.File {
+// handedOn returns a listening socket as a service manager makes it.
+func handedOn(t *testing.T, multipath bool) *os.File {
 	t.Helper()
 	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
+	lc.SetMultipathTCP(multipath)
 	ln := must[net.Listener](t)(lc.Listen(t.Context(), "tcp", "127.0.0.1:0"))
 	f := must[*os.File](t)(ln.(*net.TCPListener).File())
 	t.Cleanup(func() { _ = f.Close() })

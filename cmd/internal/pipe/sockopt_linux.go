@@ -63,6 +63,15 @@ func (o sockopts) set(c syscall.RawConn) error {
 	return errors.Join(cerr, err)
 }
 
+// applyTo sets the options of a socket that is plain TCP, or else Multipath TCP, which does not know all of them.
+func (o sockopts) applyTo(fd int, plain bool) error {
+	err := o.apply(fd)
+	if !plain && (errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)) {
+		return nil
+	}
+	return err
+}
+
 func (o sockopts) apply(fd int) error {
 	if o.noDelay { // what a peer has sent is not for us to hold back; package net does so for the leaky mode
 		if err := setInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
