@@ -42,7 +42,7 @@ func (d *demo) run(ctx context.Context, s *scenario) (*report.Trial, error) {
 		trial.Names[i], trial.Results[i] = mode.String(), result
 		if mode == pipe.Leaky {
 			trial.Looks = s.looks(ph.place)
-			trial.LooksWhen = fmt.Sprintf("These commands showed the leak while the leaky pipe was process %d; it has ended since. With --pause, sockleak demo waits before each scan.", ph.pid)
+			trial.LooksWhen = fmt.Sprintf("These commands show the leak while the leaky pipe runs. It was process %d, and has ended: with --pause, sockleak demo waits before each scan.", ph.pid)
 		}
 	}
 	trial.Proof, trial.Doubt = s.judge(d.connections, trial.Results[0], trial.Results[1])
