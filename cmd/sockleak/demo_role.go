@@ -43,7 +43,7 @@ func (p *program) demoPartCommand() *cli.Command {
 		Name:   "demo-part",
 		Hidden: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "role"}, &cli.StringFlag{Name: "leak"}, &cli.StringFlag{Name: "target"},
+			&cli.StringFlag{Name: "role"}, &cli.StringFlag{Name: "leak", Value: pipe.NoTimeout.String()}, &cli.StringFlag{Name: "target"},
 			&cli.IntFlag{Name: "silent"}, &cli.IntFlag{Name: "talking"},
 		},
 		OnUsageError: usageError,
