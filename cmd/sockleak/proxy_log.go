@@ -168,15 +168,16 @@ func connectionLine(c pipe.Connection) string {
 }
 
 func (l *proxyLog) summary(s pipe.Stats) {
-	text := fmt.Sprintf("pipe closed: %d connections, %d bytes up, %d bytes down", s.Accepted, s.BytesUp, s.BytesDown)
+	var text strings.Builder
+	fmt.Fprintf(&text, "pipe closed: %d connections, %d bytes up, %d bytes down", s.Accepted, s.BytesUp, s.BytesDown)
 	attrs := []slog.Attr{
 		slog.Uint64("connections", s.Accepted), slog.Uint64("bytes_up", s.BytesUp), slog.Uint64("bytes_down", s.BytesDown),
 	}
 	for _, c := range pipe.Causes() {
 		if n := s.Closed[c]; n > 0 {
-			text += fmt.Sprintf(", %d %s", n, c)
+			fmt.Fprintf(&text, ", %d %s", n, c)
 			attrs = append(attrs, slog.Uint64(c.String(), n))
 		}
 	}
-	l.progress(text, attrs...)
+	l.progress(text.String(), attrs...)
 }

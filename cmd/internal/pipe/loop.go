@@ -133,7 +133,7 @@ func (l *loop) run() {
 	for !l.over || l.active.Load() > 0 {
 		n, err := l.wait(l.timeout())
 		l.now = time.Since(l.r.epoch)
-		if err != nil && err != unix.EINTR {
+		if err != nil && !errors.Is(err, unix.EINTR) {
 			l.r.fail(os.NewSyscallError("epoll_wait", err))
 			l.cutAll()
 			l.runInbox()
@@ -281,7 +281,9 @@ func (l *loop) pauseAccepting(d time.Duration) {
 // stopAccepting takes the connections that are in the backlog already, unless somebody else will, and then no more.
 func (l *loop) stopAccepting() {
 	for _, ln := range l.r.lns {
-		for l.accepting && !ln.inherited && l.accept(ln) {
+		more := !ln.inherited
+		for more && l.accepting {
+			more = l.accept(ln)
 		}
 	}
 	l.pauseAccepting(0)

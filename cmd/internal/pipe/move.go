@@ -204,10 +204,10 @@ func (d *direction) splice(p *pair) (bool, *end, error) {
 	tube := &p.loop.tube
 	n, err := tube.fill(d.src.fd, room)
 	switch {
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		d.src.readable = false
 		return false, nil, nil
-	case err == unix.EINVAL || err == unix.ENOSYS:
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
 		d.noSplice = true
 		return true, nil, nil
 	case err != nil:
@@ -227,7 +227,7 @@ func (d *direction) spliceOut(p *pair, tube *tube) (bool, *end, error) {
 		switch {
 		case err == nil:
 			d.sent(p, n)
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			d.dst.writable = false
 			if d.rest, err = tube.takeOut(); err != nil {
 				return false, d.dst, err

@@ -56,7 +56,6 @@ type attempt struct {
 	retry    bool          // nothing is under way: what was lacking is tried again when the timer fires
 	delay    time.Duration // of that
 	starved  bool          // counted in relay.starved
-	looking  bool          // a lookup is under way
 	sockaddr sockaddr
 	err      error // what the last try failed with
 }
