@@ -115,7 +115,7 @@ func client(t *testing.T, addr string) net.Conn {
 }
 
 // ask sends a request for a path and reads the answer; the connection stays.
-func ask(t *testing.T, c net.Conn, path string) {
+func askPage(t *testing.T, c net.Conn, path string) {
 	t.Helper()
 	_, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: zoo\r\n\r\n", path)
 	must(t, err)
@@ -181,8 +181,8 @@ http {
 `))
 	p := startServer(t, exec.Command("nginx", "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr"), syscall.SIGTERM, port)
 	for range serverClients {
-		ask(t, client(t, at(port)), "/index.html")
-		ask(t, client(t, at(port)), "/behind/")
+		askPage(t, client(t, at(port)), "/index.html")
+		askPage(t, client(t, at(port)), "/behind/")
 	}
 	p.holds(t, map[string]int{"LISTEN": 3, "ESTAB keepalive": 2*serverClients + 1})
 	return p
@@ -219,7 +219,7 @@ listen requests
 		must(t, err)
 		_, err = io.ReadFull(c, make([]byte, 6))
 		must(t, err)
-		ask(t, client(t, at(web)), "/")
+		askPage(t, client(t, at(web)), "/")
 	}
 	p.holds(t, map[string]int{"LISTEN": 2, "ESTAB keepalive": 3 * serverClients}) // and one behind, until it is purged
 	return p
