@@ -128,15 +128,41 @@ func (d *direction) copy(p *pair) (bool, *end, error) {
 	d.bulk = n == len(buf)
 	// A short read of TCP has emptied the socket, and there will be an event for what comes then. But if a FIN has come
 	// already, there will be none for that, and at urgent data a read stops though there is more behind it.
-	if n < len(buf) && d.src.plain && !d.src.hangup && !d.src.urgent {
+	if n < len(buf) && d.src.plain && !d.src.urgent {
+		if d.src.hangup {
+			return d.copyLast(p, n)
+		}
 		d.src.readable = false
 	}
-	return d.write(p, buf[:n])
+	return d.write(p, buf[:n], 0)
+}
+
+// copyLast writes the n bytes in the loop's buffer, behind which there may be a FIN. If there is, both go out as one
+// segment.
+func (d *direction) copyLast(p *pair, n int) (bool, *end, error) {
+	buf := p.loop.buf[:]
+	m, readErr := unix.Read(d.src.fd, buf[n:])
+	flags := 0
+	switch {
+	case readErr == nil && m > 0:
+		n += m
+	case readErr == nil:
+		if d.sawEnd() && d.dst.tcp {
+			flags = unix.MSG_MORE // passEnd or close comes next, and says that there is no more
+		}
+	case readErr == unix.EAGAIN, readErr == unix.EINTR:
+		readErr = nil
+	}
+	again, failed, err := d.write(p, buf[:n], flags)
+	if err == nil && readErr != nil {
+		return false, d.src, os.NewSyscallError("read", readErr)
+	}
+	return again, failed, err
 }
 
 // write writes b, and keeps what dst does not take.
-func (d *direction) write(p *pair, b []byte) (bool, *end, error) {
-	n, err := d.send(p, b)
+func (d *direction) write(p *pair, b []byte, flags int) (bool, *end, error) {
+	n, err := d.send(p, b, flags)
 	if err != nil {
 		return false, d.dst, err
 	}
@@ -150,7 +176,7 @@ func (d *direction) writeRest(p *pair) (bool, *end, error) {
 	if !d.dst.writable {
 		return false, nil, nil
 	}
-	n, err := d.send(p, d.rest)
+	n, err := d.send(p, d.rest, 0)
 	if err != nil {
 		return false, d.dst, err
 	}
@@ -160,10 +186,16 @@ func (d *direction) writeRest(p *pair) (bool, *end, error) {
 	return true, nil, nil
 }
 
-// send writes what dst takes of b at once.
-func (d *direction) send(p *pair, b []byte) (int, error) {
+// send writes what dst takes of b at once, with flags of send(2).
+func (d *direction) send(p *pair, b []byte, flags int) (int, error) {
 	for {
-		n, err := unix.Write(d.dst.fd, b)
+		var n int
+		var err error
+		if flags == 0 {
+			n, err = unix.Write(d.dst.fd, b)
+		} else {
+			n, err = unix.SendmsgN(d.dst.fd, b, nil, nil, flags)
+		}
 		switch err {
 		case nil:
 			d.sent(p, n)
