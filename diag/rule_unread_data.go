@@ -18,7 +18,8 @@ var unreadData = &Rule{
 		Proof: "State ESTAB or FIN-WAIT-2 with Recv-Q over 0 and tcp_info.last_data_recv at or over the grace: for so long the youngest byte has waited. Nothing was read between two looks: " +
 			"tcp_info.bytes_received less Recv-Q, which counts what the process has read, is the same in both.",
 		Imitates: "A slow reader may keep its queue full, so that Recv-Q never changes, and still read: what it has read tells. In CLOSE-WAIT the peer's FIN counts as a byte of Recv-Q; " +
-			"that state is close-wait's. A connection in an accept queue has no descriptor yet. On one look (--settle 0) a slow reader cannot be told apart, so it is a risk. " +
+			"that state is close-wait's. A connection in an accept queue has no descriptor yet. A relay does not read what it cannot write on: where a connection that it made or accepted has carried the same bytes and is full, " +
+			"that is said as an info. On one look (--settle 0) a slow reader cannot be told apart, so it is a risk. " +
 			"So are a few small records of TLS: they may be session tickets, which OpenSSL leaves unread until the next read.",
 		Todo: "Read from every connection that is open, or close it; let no handler wait without a time-out while its connection has data.",
 		Advice: map[string]string{
@@ -57,11 +58,14 @@ func checkUnreadData(p *Pass) {
 			likely = append(likely, h)
 		}
 	}
+	pressed, proved := underPressure(p, proved)
+	more, likely := underPressure(p, likely)
+	pressed = append(pressed, more...)
 	p.claim(proved) // a connection with tickets may be idle, as any other
 	for _, of := range []struct {
 		list  []*HeldSocket
 		doubt unreadDoubt
-	}{{proved, unreadForSure}, {tickets, unreadTickets}, {likely, unreadOnce}} {
+	}{{proved, unreadForSure}, {tickets, unreadTickets}, {likely, unreadOnce}, {pressed, unreadPressed}} {
 		for _, g := range groupByPeer(of.list, keyOf) {
 			p.Report(unreadFinding(p, g, of.doubt))
 		}
@@ -103,6 +107,7 @@ const (
 	unreadForSure unreadDoubt = iota
 	unreadTickets             // the program has read all that was sent for it
 	unreadOnce                // a slow reader
+	unreadPressed             // what was read before cannot be written on
 )
 
 func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Finding {
@@ -131,6 +136,11 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Findi
 	case unreadOnce:
 		f.Message += "; seen in one look, so it may be read slowly"
 		between = "seen once"
+	case unreadPressed:
+		f.Severity = Info
+		f.Message += "; the connections on which it passes the data on take no more for now: back pressure, no leak"
+		f.Advice = "Bound the wait on both sides: an idle time-out, and TCP_USER_TIMEOUT for a peer that keeps its window shut."
+		f.Why = "A relay that cannot write does not read, and so its peer waits as well. It goes on when the slow side does, or when that one is given up."
 	}
 	f.Evidence = []Evidence{
 		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
@@ -141,6 +151,10 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Findi
 	}
 	if doubt == unreadTickets {
 		f.Evidence = append(f.Evidence, Evidence{"perhaps tickets", strconv.Itoa(len(g.items)), "what is unread: whole records of TLS, few and small"})
+	}
+	if doubt == unreadPressed {
+		f.Evidence = append(f.Evidence, Evidence{"other leg full", strconv.Itoa(len(g.items)),
+			"bytes read here and written there, and there as much back (tcp_info); tcp_info.notsent_bytes of the other leg over 0"})
 	}
 	f.Evidence = append(f.Evidence, watchOf(p, g.items)...)
 	f.Evidence = append(f.Evidence, endsOf(g.items)...)

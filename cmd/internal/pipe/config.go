@@ -94,7 +94,8 @@ type Config struct {
 	Leak Leak
 
 	// KeepAlive is how long a socket is silent before the kernel probes its peer (TCP_KEEPIDLE). It is rounded up to
-	// whole seconds, 32767 at most. Default 60s; negative: no keepalive.
+	// whole seconds, 32767 at most, and each socket takes up to a quarter less, lest all be probed at once. Default 60s;
+	// negative: no keepalive.
 	KeepAlive time.Duration
 
 	// KeepAliveInterval is the time between unanswered probes (TCP_KEEPINTVL), in seconds as KeepAlive. Default 15s.

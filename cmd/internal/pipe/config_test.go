@@ -79,6 +79,28 @@ func wantOption(tb testing.TB, fd, level, name, want int) {
 	}
 }
 
+func keepIdle(tb testing.TB, fd int) int {
+	tb.Helper()
+	return must[int](tb)(unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE))
+}
+
+// TestKeepAliveIsSpread holds that connections made at the same time are not probed at the same time, on either side.
+func TestKeepAliveIsSpread(t *testing.T) {
+	target := listen(t)
+	r := start(t, Config{Targets: []string{target.Addr().String()}})
+	accepted, made := map[int]bool{}, map[int]bool{}
+	for range 30 {
+		client := r.dial(t)
+		server := own(t, must[net.Conn](t)(target.Accept()))
+		ping(t, client, server)
+		a, b := ends(t, client, server)
+		accepted[keepIdle(t, a)], made[keepIdle(t, b)] = true, true
+	}
+	if len(accepted) < 5 || len(made) < 5 {
+		t.Errorf("30 connections have keepalive times of %v and %v", accepted, made)
+	}
+}
+
 func TestSocketOptions(t *testing.T) {
 	type want struct{ keep, idle, interval, count, user int }
 	for name, tt := range map[string]struct {
@@ -107,7 +129,9 @@ func TestSocketOptions(t *testing.T) {
 				if tt.want.keep == 0 {
 					continue
 				}
-				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, tt.want.idle)
+				if got := keepIdle(t, fd); got > tt.want.idle || got < tt.want.idle*3/4 {
+					t.Errorf("keepalive after %d s, want %d at most, and no more than a quarter less", got, tt.want.idle)
+				}
 				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, tt.want.interval)
 				wantOption(t, fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, tt.want.count)
 			}

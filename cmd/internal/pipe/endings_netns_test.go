@@ -118,6 +118,7 @@ func (v *vanishing) play(tb testing.TB, n *network) {
 		ph.begin(tb, a, b)
 		ends = append(ends, [2]*peer{a, b})
 	}
+	time.Sleep(250 * time.Millisecond) // what is on its way is acknowledged then, a delayed ACK included
 	if v.by != byServer {
 		n.client.cut(tb, toMiddle)
 	}

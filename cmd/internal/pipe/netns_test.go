@@ -41,7 +41,11 @@ func newHost(tb testing.TB) *host {
 func (h *host) serve(ready chan<- error) {
 	runtime.LockOSThread()
 	h.tid = unix.Gettid()
-	ready <- os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
+	err := unix.Unshare(unix.CLONE_NEWNET)
+	ready <- os.NewSyscallError("unshare", err)
+	if err != nil {
+		return
+	}
 	for f := range h.run {
 		f()
 	}

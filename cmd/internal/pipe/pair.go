@@ -102,11 +102,8 @@ func (p *pair) greet(ln *Listener) error {
 		return err
 	}
 	cfg := &p.loop.r.cfg
-	if ln.inherited && ln.tcp {
-		// What was in the backlog before the listener was ours may lack its options.
-		if err := p.loop.r.opts.applyTo(p.client.fd, ln.plain); err != nil {
-			return err
-		}
+	if err := p.loop.r.prepare(p.client.fd, ln); err != nil {
+		return err
 	}
 	if cfg.Closed != nil {
 		if sa, err := unix.Getpeername(p.client.fd); err == nil {
@@ -119,6 +116,17 @@ func (p *pair) greet(ln *Listener) error {
 	header, err := proxyHeader(p.client.fd)
 	p.up.prepend(header)
 	return err
+}
+
+// prepare sets what an accepted socket does not have from its listener.
+func (r *relay) prepare(fd int, ln *Listener) error {
+	switch {
+	case !ln.tcp:
+		return nil
+	case ln.inherited: // what was in the backlog before the listener was ours may lack its options
+		return r.opts.applyTo(fd, ln.plain)
+	}
+	return r.opts.spread(fd)
 }
 
 // watch has the loop told of what happens to e, once for each change.

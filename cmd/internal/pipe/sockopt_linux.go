@@ -3,6 +3,7 @@ package pipe
 import (
 	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"os"
 	"syscall"
 	"time"
@@ -94,7 +95,7 @@ func (o sockopts) apply(fd int) error {
 func (o sockopts) applyKeepAlive(fd int) error {
 	// The times come first: SO_KEEPALIVE starts the timer with whatever they are.
 	for _, opt := range [...]struct{ level, name, value int }{
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, o.idle},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, o.someIdle()},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, o.interval},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.count},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
@@ -104,6 +105,22 @@ func (o sockopts) applyKeepAlive(fd int) error {
 		}
 	}
 	return nil
+}
+
+// someIdle is the keepalive time of one socket: up to a quarter less than asked for, so that connections made at the same
+// time are not probed at the same time. The kernel's timers would fire thousands of probes in one tick, and loopback and
+// veth devices drop what is more than 1000 packets (net.core.netdev_max_backlog), probe after probe of the same peers,
+// until those count as dead.
+func (o sockopts) someIdle() int {
+	return o.idle - rand.IntN(o.idle/4+1)
+}
+
+// spread gives an accepted socket, which has its listener's options, a keepalive time of its own.
+func (o sockopts) spread(fd int) error {
+	if !o.keepAlive {
+		return nil
+	}
+	return setInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, o.someIdle())
 }
 
 func setInt(fd, level, name, value int) error {
