@@ -28,6 +28,9 @@ func (p *pair) startLingering(g linger) {
 		back = &p.down
 	}
 	back.done, back.rest = true, nil
+	if g.d.done { // passEnd may have left the FIN to a plain close
+		_ = unix.Shutdown(g.other.fd, unix.SHUT_WR)
+	}
 	p.keepLingering()
 }
 
@@ -46,10 +49,13 @@ func (p *pair) keepLingering() {
 	p.rearm()
 }
 
-// discard throws away what e has sent: unread, it would turn the close into a reset that overtakes what e is still to
-// get. It returns false if e is broken.
+// discard throws away what e has sent, for one turn: unread, it would turn the close into a reset that overtakes what e
+// is still to get. It returns false if e is broken.
 func (p *pair) discard(e *end) bool {
-	for e.readable {
+	for range moveTurn {
+		if !e.readable {
+			return true
+		}
 		n, err := unix.Read(e.fd, p.loop.buf[:])
 		switch {
 		case err == unix.EINTR:
@@ -61,5 +67,6 @@ func (p *pair) discard(e *end) bool {
 			e.readable = false
 		}
 	}
+	p.again()
 	return true
 }

@@ -224,8 +224,7 @@ func (l *loop) goOn() {
 	n := len(l.ready)
 	for _, x := range l.ready[:n] {
 		if p := l.pair(x); p != nil {
-			p.ready = false
-			p.pump()
+			p.turn()
 		}
 	}
 	l.ready = l.ready[:copy(l.ready, l.ready[n:])]

@@ -64,7 +64,11 @@ func (d *direction) move(p *pair) bool {
 // flush moves what there is and can be moved now. It does not ask why if that is not all.
 func (d *direction) flush(p *pair) {
 	for range flushTurn {
-		if again, _, err := d.step(p); err != nil || !again {
+		again, failed, err := d.step(p)
+		if failed == d.src && !errors.Is(err, unix.EPIPE) {
+			d.src.reset = true // what comes before this one is not whole
+		}
+		if err != nil || !again {
 			return
 		}
 	}
@@ -97,7 +101,7 @@ func (d *direction) sawEnd() bool {
 
 // passEnd passes the FIN of src on to dst, as a half-close.
 func (d *direction) passEnd(p *pair) (bool, *end, error) {
-	if p.up.done || p.down.done {
+	if p.state == open && (p.up.done || p.down.done) {
 		d.done = true // both are now, and closing says as much
 		return false, nil, nil
 	}

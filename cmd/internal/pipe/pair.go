@@ -185,9 +185,27 @@ func (p *pair) pump() {
 	case p.server.broken:
 		p.breakOff(&p.server, socketError(p.server.fd))
 	}
-	if more && p.state == open && !p.ready {
+	if more && p.state == open {
+		p.again()
+	}
+}
+
+// again asks the loop for another turn.
+func (p *pair) again() {
+	if !p.ready {
 		p.ready = true
 		p.loop.ready = append(p.loop.ready, ref{slot: p.slot, gen: p.gen})
+	}
+}
+
+// turn is that turn.
+func (p *pair) turn() {
+	p.ready = false
+	switch p.state {
+	case open:
+		p.pump()
+	case lingering:
+		p.keepLingering()
 	}
 }
 
@@ -211,7 +229,7 @@ func (p *pair) breakOff(e *end, err error) {
 	d.flush(p)
 	err = fmt.Errorf("%s: %w", p.name(e), err)
 	cause := causeOf(err, e == &p.client)
-	if d.ended && (d.holds() || unacknowledged(other.fd) > 0) {
+	if d.ended || !e.reset {
 		p.startLingering(linger{d: d, other: other, cause: cause, err: err})
 		return
 	}
