@@ -69,6 +69,30 @@ func TestAnswerOutlivesServerInTheProxy(t *testing.T) {
 	}
 }
 
+// TestSlowReaderAfterEnd holds that an answer in the send buffer that the client reads without haste is not cut, though
+// nothing moves that a read or write could see.
+func TestSlowReaderAfterEnd(t *testing.T) {
+	t.Parallel()
+	const limit = 400 * time.Millisecond
+	client, server, r := joined(t, Config{HalfCloseTimeout: limit})
+	check(t, client.SetReadBuffer(16<<10))
+	answer := random(1<<20, 22)
+	must[int](t)(server.Write(answer))
+	check(t, server.CloseWrite())
+	tick := time.NewTicker(limit / 20)
+	defer tick.Stop()
+	got := make([]byte, len(answer))
+	for i := 0; i < len(got); <-tick.C {
+		n, err := client.Read(got[i:min(i+16<<10, len(got))])
+		if err != nil {
+			t.Fatalf("after %d bytes: %v; log %s", i, err, r.log)
+		}
+		i += n
+	}
+	sameBytes(t, "answer", got, answer)
+	wantEOF(t, client)
+}
+
 // TestDiscardTakesTurns holds that a client that never stops sending does not keep the loop from all others.
 func TestDiscardTakesTurns(t *testing.T) {
 	fds := must[[2]int](t)(unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0))

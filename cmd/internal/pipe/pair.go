@@ -265,10 +265,7 @@ func (p *pair) rearm() {
 	limit, _ := p.limit()
 	next := time.Duration(0)
 	if limit > 0 {
-		next = p.moved + limit
-		if p.pending > 0 {
-			next = min(next, p.loop.now+limit/4+1) // for the sake of look
-		}
+		next = min(p.moved+limit, p.loop.now+limit/4+1) // for the sake of look
 	}
 	if p.state == lingering && (next == 0 || p.loop.now+p.linger.delay < next) {
 		next = p.loop.now + p.linger.delay
@@ -312,7 +309,7 @@ func (p *pair) timeUp() {
 // write could see.
 func (p *pair) look() {
 	n := unacknowledged(p.client.fd) + unacknowledged(p.server.fd)
-	if n < p.pending {
+	if n != p.pending { // more than at the last look is what was written since, of which some may have been acknowledged
 		p.moved = p.loop.now
 	}
 	p.pending = n

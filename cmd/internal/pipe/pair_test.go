@@ -320,6 +320,7 @@ func TestAcknowledgedIsMoved(t *testing.T) {
 	if p.pending == 0 {
 		t.Fatal("nothing in the send buffer")
 	}
+	p.moved = time.Second
 	p.look()
 	if p.moved != time.Second {
 		t.Errorf("moved at %s, though nothing moved", p.moved)
