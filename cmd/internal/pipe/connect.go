@@ -170,7 +170,9 @@ func (p *pair) connected() {
 	if p.server.fd < 0 {
 		return // an event of a socket that was given up
 	}
-	if err := socketError(p.server.fd); err != nil {
+	err := socketError(p.server.fd)
+	reached := err == nil || p.server.tcp && wasConnected(err)
+	if !reached {
 		p.addrFailed(err)
 		return
 	}
@@ -190,7 +192,17 @@ func (p *pair) connected() {
 	p.server.broken = false
 	p.moved = p.loop.now
 	p.rearm()
+	if err != nil {
+		p.breakOff(&p.server, err)
+		return
+	}
 	p.pump()
+}
+
+// wasConnected reports whether a TCP socket with the error err has been connected: a reset in answer to a connect says
+// ECONNREFUSED (tcp_reset). The target was reached then, and may have said something before it reset.
+func wasConnected(err error) bool {
+	return errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE)
 }
 
 // errSelf is the connect that met itself: nobody listens, and the kernel chose the very port that is connected to.
