@@ -281,7 +281,8 @@ func zoneName(id uint32) string {
 
 // exhausted reports whether err is a lack that may pass when connections end.
 func exhausted(err error) bool {
-	for _, lack := range [...]syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
+	// ENOSPC is that of epoll_ctl(2): fs.epoll.max_user_watches.
+	for _, lack := range [...]syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ENOSPC} {
 		if errors.Is(err, lack) {
 			return true
 		}

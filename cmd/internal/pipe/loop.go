@@ -313,16 +313,16 @@ func (l *loop) accept(ln *Listener) bool {
 			l.place(fd, ln)
 		case errors.Is(err, unix.EAGAIN):
 			return false
-		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR), errors.Is(err, unix.EPROTO):
-			// The client was quicker than we were.
 		case exhausted(err):
 			l.lacking(err)
 			return false
-		default:
+		case errors.Is(err, unix.EBADF), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOTSOCK), errors.Is(err, unix.EOPNOTSUPP):
 			l.pauseAccepting(0)
 			l.r.fail(fmt.Errorf("accept on %s: %w", ln.addr, err))
 			return false
 		}
+		// Any other error is that of one connection, which is gone: the client was quicker, or a firewall, or the network
+		// (accept(2)).
 	}
 	return true
 }

@@ -90,7 +90,7 @@ func (t *tube) takeOut() ([]byte, error) {
 	return b, nil
 }
 
-// sendRoom returns how many bytes the socket e takes before it has to be waited for, about.
+// sendRoom returns how many bytes the socket e takes before it has to be waited for, or some less.
 func sendRoom(e *end) int {
 	// An array of SK_MEMINFO_VARS numbers, of include/uapi/linux/sock_diag.h.
 	const wmemAlloc, sndbuf, wmemQueued = 2, 3, 5
@@ -105,5 +105,6 @@ func sendRoom(e *end) int {
 	if !e.tcp {
 		used = info[wmemAlloc]
 	}
-	return int(info[sndbuf]) - int(used)
+	room := int(info[sndbuf]) - int(used)
+	return room - room/8 // for what the kernel adds to each segment
 }
