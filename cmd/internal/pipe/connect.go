@@ -75,7 +75,7 @@ func (p *pair) tryAddr() {
 		p.loop.timers.set(p, p.connectBy())
 		if err == nil {
 			p.server.writable = true
-			p.connected()
+			p.connected(true)
 		}
 	case exhausted(err), errors.Is(err, unix.EADDRNOTAVAIL), errors.Is(err, unix.EAGAIN):
 		p.tryLater(err)
@@ -165,12 +165,15 @@ func (p *pair) connectTimeUp() {
 	}
 }
 
-// connected looks at what became of the connect.
-func (p *pair) connected() {
+// connected looks at what became of the connect. well says that nothing can have gone wrong.
+func (p *pair) connected(well bool) {
 	if p.server.fd < 0 {
 		return // an event of a socket that was given up
 	}
-	err := socketError(p.server.fd)
+	var err error
+	if !well {
+		err = socketError(p.server.fd)
+	}
 	reached := err == nil || p.server.tcp && wasConnected(err)
 	if !reached {
 		p.addrFailed(err)

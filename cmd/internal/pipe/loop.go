@@ -59,8 +59,9 @@ type loop struct {
 	active atomic.Int64 // connections; also read by other loops
 
 	mu     sync.Mutex
-	inbox  []func() // what others want to be run by the loop
-	posted bool     // wakeFD has been written and not read
+	inbox  []func()    // what others want to be run by the loop
+	posted atomic.Bool // there is something in it
+	asleep atomic.Bool // the loop waits, or is about to, and needs wakeFD to notice
 }
 
 // A ref is a pair of a loop that may be gone meanwhile.
@@ -119,10 +120,10 @@ func (l *loop) post(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inbox = append(l.inbox, f)
-	if l.posted {
-		return
+	l.posted.Store(true)
+	if !l.asleep.Swap(false) {
+		return // it looks before it waits
 	}
-	l.posted = true
 	var one [8]byte
 	binary.NativeEndian.PutUint64(one[:], 1)
 	_, _ = unix.Write(l.wakeFD, one[:]) // an eventfd fails only when its counter is full, and then it is readable
@@ -131,20 +132,35 @@ func (l *loop) post(f func()) {
 // run is the loop's thread. It ends when it was told to stop and has no connection left.
 func (l *loop) run() {
 	for !l.over || l.active.Load() > 0 {
-		n, err := l.wait(l.timeout())
+		n, err := l.sleep()
 		l.now = time.Since(l.r.epoch)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			l.r.fail(os.NewSyscallError("epoll_wait", err))
 			l.cutAll()
-			l.runInbox()
-			continue
 		}
 		for i := range max(n, 0) {
 			l.dispatch(&l.events[i])
 		}
+		if l.posted.Load() {
+			l.runInbox()
+		}
 		l.goOn()
 		l.expire()
 	}
+}
+
+// sleep waits until there is something to do.
+func (l *loop) sleep() (int, error) {
+	timeout := l.timeout()
+	if timeout == 0 {
+		return l.wait(0)
+	}
+	l.asleep.Store(true)
+	defer l.asleep.Store(false)
+	if l.posted.Load() { // by somebody who did not see that
+		timeout = 0
+	}
+	return l.wait(timeout)
 }
 
 // wait waits for events, for timeout milliseconds at the most; -1 is for ever.
@@ -189,7 +205,8 @@ func (l *loop) timeout() int {
 func (l *loop) dispatch(ev *unix.EpollEvent) {
 	switch {
 	case ev.Fd == wakeEvent:
-		l.runInbox()
+		var b [8]byte
+		_, _ = unix.Read(l.wakeFD, b[:]) // what it stands for is in the inbox
 	case ev.Fd <= listenEvent:
 		l.accept(l.r.lns[listenEvent-ev.Fd])
 	default:
@@ -208,11 +225,10 @@ func (l *loop) pair(x ref) *pair {
 }
 
 func (l *loop) runInbox() {
-	var b [8]byte
-	_, _ = unix.Read(l.wakeFD, b[:])
 	l.mu.Lock()
 	todo := l.inbox
-	l.inbox, l.posted = nil, false
+	l.inbox = nil
+	l.posted.Store(false)
 	l.mu.Unlock()
 	for _, f := range todo {
 		f()

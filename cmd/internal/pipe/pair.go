@@ -164,7 +164,7 @@ func (p *pair) event(client bool, events uint32) {
 	case client && e.broken:
 		p.end(ClientLeft, socketError(e.fd), true)
 	case !client && e.writable:
-		p.connected()
+		p.connected(events&(unix.EPOLLERR|unix.EPOLLHUP) == 0)
 	}
 }
 
