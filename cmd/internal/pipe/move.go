@@ -44,6 +44,9 @@ func (d *direction) prepend(header []byte) {
 // holds reports whether there are bytes that were taken and not passed on.
 func (d *direction) holds() bool { return len(d.rest) > 0 }
 
+// taken is how many bytes were read from src.
+func (d *direction) taken() uint64 { return d.bytes + uint64(len(d.rest)-d.unpaid) }
+
 // move moves what there is, for one turn. It returns true if there may be more. If it finds that a side is broken, it
 // ends the pair.
 func (d *direction) move(p *pair) bool {
@@ -65,8 +68,8 @@ func (d *direction) move(p *pair) bool {
 func (d *direction) flush(p *pair) {
 	for range flushTurn {
 		again, failed, err := d.step(p)
-		if failed == d.src && !errors.Is(err, unix.EPIPE) {
-			d.src.reset = true // what comes before this one is not whole
+		if failed == d.src {
+			d.src.reset = !d.src.sentFIN(d.taken(), err) // else what comes before this one is not whole
 		}
 		if err != nil || !again {
 			return

@@ -38,7 +38,6 @@ func jam(t *testing.T, server *net.TCPConn, r *running) []byte {
 // waitReset waits until the peer of fd has reset it.
 func waitReset(t *testing.T, fd int) {
 	t.Helper()
-	const tcpClose = 7 // TCP_CLOSE in net/tcp_states.h
 	eventually(t, "server has reset", func() bool {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		return err != nil || info.State == tcpClose // it may be closed already, which would be too soon

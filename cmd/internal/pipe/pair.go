@@ -225,7 +225,7 @@ func (p *pair) breakOff(e *end, err error) {
 		d, other = &p.down, &p.client
 	}
 	e.readable, e.hangup = true, true
-	e.reset = !errors.Is(err, unix.EPIPE) // which says that there was a FIN before (tcp_reset)
+	e.reset = !e.sentFIN(d.taken(), err)
 	d.flush(p)
 	err = fmt.Errorf("%s: %w", p.name(e), err)
 	cause := causeOf(err, e == &p.client)

@@ -75,7 +75,6 @@ func TestAnswerOutlivesServer(t *testing.T) {
 	check(t, server.Close())
 	eventually(t, "proxy has it all", func() bool { return r.Stats().BytesDown == uint64(len(answer)) })
 	must[int](t)(client.Write([]byte("a")))
-	const tcpClose = 7 // TCP_CLOSE in net/tcp_states.h
 	eventually(t, "server has reset", func() bool {
 		return must[*unix.TCPInfo](t)(unix.GetsockoptTCPInfo(toServer, unix.IPPROTO_TCP, unix.TCP_INFO)).State == tcpClose
 	})

@@ -136,6 +136,20 @@ func unacknowledged(fd int) int {
 	return n
 }
 
+// sentFIN reports whether the peer of e, which has failed with err, had sent its FIN before. taken is how many bytes were
+// read from e.
+//
+// The error does not tell: splice(2) returns what it has moved and swallows the ECONNRESET that it met behind that, and
+// then a write says EPIPE, as after a FIN. The kernel's count of what was received does, in which a FIN is a byte.
+func (e *end) sentFIN(taken uint64, err error) bool {
+	if !e.tcp {
+		return errors.Is(err, unix.EPIPE)
+	}
+	info, infoErr := unix.GetsockoptTCPInfo(e.fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	unread, readErr := unix.IoctlGetInt(e.fd, unix.SIOCINQ)
+	return infoErr == nil && readErr == nil && info.Bytes_received > taken+uint64(unread)
+}
+
 // localPort returns the port of a TCP socket's own address, 0 if it has none. It costs less than unix.Getsockname, which
 // allocates, and asks for the protocol as well.
 func localPort(fd int) int {
