@@ -209,7 +209,7 @@ func (d *direction) send(p *pair, b []byte, flags int) (int, error) {
 			return n, nil
 		case unix.EINTR:
 		case unix.EAGAIN:
-			d.dst.writable = false
+			p.blocked(d.dst)
 			return 0, nil
 		default:
 			return 0, os.NewSyscallError("write", err)
@@ -267,7 +267,7 @@ func (d *direction) spliceOut(p *pair, tube *tube) (bool, *end, error) {
 		case err == nil:
 			d.sent(p, n)
 		case errors.Is(err, unix.EAGAIN):
-			d.dst.writable = false
+			p.blocked(d.dst)
 			if d.rest, err = tube.takeOut(); err != nil {
 				return false, d.dst, err
 			}

@@ -37,6 +37,7 @@ type pair struct {
 
 	began   time.Duration // accepted; like all times here since the relay's epoch
 	moved   time.Duration // when a byte last moved, in either direction: the idle clock
+	nudged  bool          // the timer is set to try a write again
 	pending int           // bytes not yet acknowledged by the peers at the last look
 
 	attempt attempt
@@ -83,6 +84,7 @@ func newPair(l *loop, slot int32) *pair {
 func (p *pair) begin(id uint64, fd int, ln *Listener) {
 	l := p.loop
 	p.state, p.id, p.began, p.moved, p.pending, p.ready = connecting, id, l.now, l.now, 0, false
+	p.nudged = false
 	p.clientAddr, p.localAddr = "", ""
 	p.client = end{fd: fd, tcp: ln.tcp, plain: ln.plain, writable: true}
 	p.server = end{fd: -1}
@@ -243,6 +245,26 @@ func (p *pair) name(e *end) string {
 	return "server"
 }
 
+// nudgeAfter is when a write is tried again for which the kernel will not call.
+const nudgeAfter = 20 * time.Millisecond
+
+// blocked notes that e takes no more. The kernel tells when acknowledged bytes have made room. But it also refuses bytes
+// when it is short of TCP memory, and if none are under way then, nothing is ever told: there was room all the time.
+func (p *pair) blocked(e *end) {
+	e.writable = false
+	if e.tcp && p.state == open && unacknowledged(e.fd) == 0 {
+		p.nudged = true
+		p.rearm()
+	}
+}
+
+// nudge tries again.
+func (p *pair) nudge() {
+	p.nudged = false
+	p.client.writable, p.server.writable = true, true
+	p.pump()
+}
+
 // half notes that a direction has ended, and that the other has its own limit from now on.
 func (p *pair) half() {
 	p.moved = p.loop.now
@@ -267,6 +289,9 @@ func (p *pair) rearm() {
 	if limit > 0 {
 		next = min(p.moved+limit, p.loop.now+limit/4+1) // for the sake of look
 	}
+	if p.nudged && (next == 0 || p.loop.now+nudgeAfter < next) {
+		next = p.loop.now + nudgeAfter
+	}
 	if p.state == lingering && (next == 0 || p.loop.now+p.linger.delay < next) {
 		next = p.loop.now + p.linger.delay
 	}
@@ -283,7 +308,14 @@ func (p *pair) timeUp() {
 		p.connectTimeUp()
 		return
 	case lingering:
+		p.linger.other.writable = true // see blocked
 		p.keepLingering()
+		if p.state == closed {
+			return
+		}
+	}
+	if p.nudged && p.state == open {
+		p.nudge()
 		if p.state == closed {
 			return
 		}
