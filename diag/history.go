@@ -9,7 +9,9 @@ import (
 // History is the looks that were taken, the oldest first. The last is judged; the earlier ones prove
 // what one look cannot.
 type History struct {
-	looks []*look
+	// Series is what was measured over the looks and before, nil when nothing was.
+	Series *Series
+	looks  []*look
 }
 
 // look is a snapshot with its sockets by what identifies them.

@@ -159,6 +159,7 @@ type Result struct {
 	Thresholds Thresholds
 	Rules      []*Rule // those that judged
 	Looks      int
+	Series     *Series       // of the history, nil when there is none
 	Took       time.Duration // set by the caller, who has the clock
 	Findings   []*Finding
 	Gaps       []Gap
@@ -168,7 +169,7 @@ type Result struct {
 // severity first, then the rules' order, the largest number of sockets, the process, the peer.
 func Check(h *History, t Thresholds, rules []*Rule) *Result {
 	last := h.Last()
-	r := &Result{Snapshot: last, Thresholds: t, Rules: rules, Looks: len(h.looks), Gaps: slices.Clone(last.Gaps)}
+	r := &Result{Snapshot: last, Thresholds: t, Rules: rules, Looks: len(h.looks), Series: h.Series, Gaps: slices.Clone(last.Gaps)}
 	order := map[string]int{}
 	for i, rule := range rules {
 		order[rule.Name] = i

@@ -484,3 +484,17 @@ func TestKernelUptime(t *testing.T) {
 		t.Errorf("the clock tells %v and %v, the file between them %v", before, after, file)
 	}
 }
+
+func TestReadPSS(t *testing.T) {
+	fs := liveFS(t)
+	p := &Process{PID: os.Getpid()}
+	if err := fs.ReadPSS(p); err != nil {
+		t.Fatal(err)
+	}
+	if p.PSS < 1<<20 || p.PSS > 1<<34 {
+		t.Errorf("PSS of %d bytes", p.PSS)
+	}
+	if err := fs.ReadPSS(&Process{PID: 1 << 22}); !errors.Is(err, ErrGone) {
+		t.Errorf("of no process: %v, want ErrGone", err)
+	}
+}

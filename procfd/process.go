@@ -31,7 +31,9 @@ type Process struct {
 	UID     uint32   // effective
 	Uptime  time.Duration
 	Cgroup  string
-	RSS     uint64 // bytes
+	RSS     uint64        // bytes
+	PSS     uint64        // bytes, its share of what several processes map; 0: not read, see [FS.ReadPSS]
+	CPU     time.Duration // that it has used, of all its threads, in steps of 10 ms
 	Threads int
 	State   byte // of the thread group leader, as in /proc/PID/stat
 	// Kernel: a thread of the kernel. It holds nothing, and no more is read of it.
@@ -105,7 +107,7 @@ func (f *FS) Identify(pid int) (*Process, error) {
 	}
 	p := &Process{
 		PID: pid, PPID: stat.ppid, Start: stat.start, Name: stat.comm, Threads: stat.threads, State: stat.state,
-		RSS: uint64(max(stat.rss, 0)) * uint64(os.Getpagesize()), FDTask: pid, NetTask: pid, Kernel: stat.flags&flagKernelThread != 0,
+		RSS: uint64(max(stat.rss, 0)) * uint64(os.Getpagesize()), FDTask: pid, NetTask: pid, CPU: stat.cpu, Kernel: stat.flags&flagKernelThread != 0,
 	}
 	p.Uptime = p.At(f.Uptime())
 	if p.Kernel {
@@ -118,6 +120,21 @@ func (f *FS) Identify(pid int) (*Process, error) {
 		p.gap("limits", 0, err)
 	}
 	return p, nil
+}
+
+// ReadPSS reads the process's share of the memory that is mapped, PSS. The kernel walks over every page of it, which takes some
+// milliseconds a GiB. The error is that of the system; [fs.ErrPermission] as for descriptors.
+func (f *FS) ReadPSS(p *Process) error {
+	proc, err := f.proc.Proc(p.PID)
+	if err != nil {
+		return gone(p.PID, err)
+	}
+	rollup, err := proc.ProcSMapsRollup()
+	if err != nil {
+		return gone(p.PID, err)
+	}
+	p.PSS = rollup.Pss
+	return nil
 }
 
 // At is how long the process had been running when the host had been up for so long; 0 when that is not known. Start times

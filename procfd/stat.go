@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Of each process some small files are read, and what they cost beside the kernel's own work is the parsing of what
@@ -32,7 +33,8 @@ type stat struct {
 	comm    string
 	state   byte
 	ppid    int
-	flags   uint64 // PF_…
+	flags   uint64        // PF_…
+	cpu     time.Duration // utime and stime
 	threads int
 	start   uint64 // ticks of 10 ms since boot
 	rss     int    // pages
@@ -55,6 +57,8 @@ const (
 	statState   = 0
 	statPPID    = 1
 	statFlags   = 6
+	statUtime   = 11
+	statStime   = 12
 	statThreads = 17
 	statStart   = 19
 	statRSS     = 21
@@ -92,6 +96,10 @@ func (s *stat) field(i int, field []byte) bool {
 		return err == nil && s.ppid >= 0
 	case statFlags:
 		s.flags, err = strconv.ParseUint(string(field), 10, 64)
+	case statUtime, statStime:
+		var ticks uint64
+		ticks, err = strconv.ParseUint(string(field), 10, 64)
+		s.cpu += time.Duration(ticks) * (time.Second / userHZ)
 	case statThreads:
 		s.threads, err = strconv.Atoi(string(field))
 	case statStart:

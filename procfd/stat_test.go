@@ -4,11 +4,12 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestParseStat(t *testing.T) {
 	whole := statLine(42, "a) (b\n", 'S', 77)
-	want := stat{comm: "a) (b\n", state: 'S', ppid: 1, flags: 4194560, threads: 7, start: 77, rss: 2048}
+	want := stat{comm: "a) (b\n", state: 'S', ppid: 1, flags: 4194560, cpu: 150 * time.Millisecond, threads: 7, start: 77, rss: 2048}
 	if got, ok := parseStat([]byte(whole)); !ok || got != want {
 		t.Errorf("%+v %v, want %+v", got, ok, want)
 	}
