@@ -11,7 +11,10 @@ import (
 type History struct {
 	// Series is what was measured over the looks and before, nil when nothing was.
 	Series *Series
-	looks  []*look
+	// Apart is how far a look must be from the last to prove anything beside it: what does not happen for a moment may happen in the
+	// next. 0: any look does.
+	Apart time.Duration
+	looks []*look
 }
 
 // look is a snapshot with its sockets by what identifies them.
@@ -71,12 +74,68 @@ func (h *History) since(l *look) time.Duration {
 	return max(began.Sub(l.At), 0)
 }
 
-// earlier walks the looks before the last, from the youngest to the oldest, while f returns true.
+// earlier walks the looks before the last, from the youngest that is far enough from it to the oldest, while f returns true.
 func (h *History) earlier(f func(*look) bool) {
 	for i := len(h.looks) - 2; i >= 0; i-- {
+		if h.since(h.looks[i]) < h.Apart {
+			continue
+		}
 		if !f(h.looks[i]) {
 			return
 		}
+	}
+}
+
+// mostPast is how many sockets the looks before the last keep together, a kilobyte each.
+const mostPast = 50_000
+
+// Thin bounds what the looks before the last take, for a history that goes on: of those that lie close together beside their age only
+// the oldest stays, of each only what a later look is compared with, and all of them together have a bounded number of sockets. The
+// sockets of a look that was given up are no more than not seen in it.
+func (h *History) Thin() {
+	if len(h.looks) < 2 {
+		return
+	}
+	last := len(h.looks) - 1
+	h.looks[last-1].detach()
+	past := h.looks[:0:0]
+	for i, l := range h.looks[:last] {
+		// The oldest stays, and then each that is about half as old as the one before it or younger; so do those that will soon be
+		// far enough from the last.
+		if n := len(past); i == 0 || h.since(l) <= 2*h.Apart || 2*h.since(h.looks[i+1]) < h.since(past[n-1]) {
+			past = append(past, l)
+		}
+	}
+	room := mostPast
+	for i := len(past) - 1; i >= 0; i-- {
+		if room -= len(past[i].held) + len(past[i].dark); room < 0 && i < len(past)-1 {
+			past = past[i+1:]
+			break
+		}
+	}
+	h.looks = append(past, h.looks[last])
+}
+
+// detach lets go of the snapshot: what is compared is copied out of it.
+func (l *look) detach() {
+	if len(l.Spaces) == 0 {
+		return
+	}
+	l.Snapshot = &Snapshot{Began: l.Began, At: l.At}
+	// The maps' values are pointers into these, which never grow.
+	held, sockets := make([]HeldSocket, 0, len(l.held)), make([]netlinkss.Socket, 0, len(l.held))
+	for cookie, was := range l.held {
+		sockets = append(sockets, *was.Socket)
+		held = append(held, HeldSocket{Socket: &sockets[len(sockets)-1]})
+		if was.End != nil {
+			held[len(held)-1].End = &End{Socket: was.End.Clone()}
+		}
+		l.held[cookie] = &held[len(held)-1]
+	}
+	dark := make([]DarkSocket, 0, len(l.dark))
+	for key, was := range l.dark {
+		dark = append(dark, *was)
+		l.dark[key] = &dark[len(dark)-1]
 	}
 }
 
