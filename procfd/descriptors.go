@@ -12,8 +12,8 @@ import (
 // descriptors lists what the process holds open. Of a thread group leader that has exited nothing is
 // listed, successfully, and to an ordinary user nothing may be, while its other threads live and hold
 // everything: then theirs is read.
-func (f *FS) descriptors(p *Process, idle <-chan struct{}) error {
-	err := f.listFDs(p, f.Path(p.PID, "fd"), idle)
+func (f *FS) descriptors(p *Process, idle <-chan struct{}, known func(fd int) uint64) error {
+	err := f.listFDs(p, f.Path(p.PID, "fd"), idle, known)
 	if (isDenied(err) || err == nil && p.Open == 0) && f.leaderExited(p) {
 		err = f.threadFDs(p, err)
 	}
@@ -57,7 +57,7 @@ func (f *FS) countFDs(p *Process) int {
 // and stays when no thread's can be read either.
 func (f *FS) threadFDs(p *Process, err error) error {
 	for _, tid := range f.threads(p.PID) {
-		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd"), nil); err == nil && p.Open > 0 {
+		if err := f.listFDs(p, f.Path(p.PID, "task", strconv.Itoa(tid), "fd"), nil, nil); err == nil && p.Open > 0 {
 			p.FDTask = tid
 			return nil
 		}
@@ -171,8 +171,12 @@ func (f *FS) tables(tids []int, main int) (own []int, rest int) {
 }
 
 // listFDs counts the descriptors in dir by kind and keeps the sockets.
-func (f *FS) listFDs(p *Process, dir string, idle <-chan struct{}) error {
-	c, err := countTable(dir, idle)
+func (f *FS) listFDs(p *Process, dir string, idle <-chan struct{}, known func(fd int) uint64) error {
+	count := countTable
+	if known != nil {
+		count = func(dir string, _ <-chan struct{}) (fdCount, error) { return countKnown(dir, known, len(p.Sockets)) }
+	}
+	c, err := count(dir, idle)
 	p.Open, p.ByKind, p.Sockets, p.Epolls, p.Urings = c.open, c.byKind, c.sockets, c.epolls, c.urings
 	p.PipePairs = pairs(c.pipes)
 	p.ownEpolls, p.ownUrings = nil, nil
@@ -208,6 +212,29 @@ func countTable(dir string, idle <-chan struct{}) (sum fdCount, err error) {
 	slices.Sort(sum.epolls)
 	slices.Sort(sum.urings)
 	return sum, err
+}
+
+// countKnown is countTable where some sockets are known, and about how many there are.
+func countKnown(dir string, known func(fd int) uint64, sockets int) (fdCount, error) {
+	c := fdCount{sockets: make([]SocketFD, 0, sockets)}
+	err := walkKnown(dir, func(fd int) bool {
+		inode := known(fd)
+		if inode != 0 {
+			c.take(SocketFD{FD: fd, Inode: inode})
+		}
+		return inode != 0
+	}, c.add)
+	slices.SortFunc(c.sockets, func(a, b SocketFD) int { return a.FD - b.FD })
+	slices.Sort(c.epolls)
+	slices.Sort(c.urings)
+	return c, err
+}
+
+// take counts a socket.
+func (c *fdCount) take(s SocketFD) {
+	c.open++
+	c.byKind[KindSocket]++
+	c.sockets = append(c.sockets, s)
 }
 
 // pairs counts the pipes that are there more than once.

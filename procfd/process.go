@@ -154,7 +154,12 @@ func (p *Process) Ended() bool { return p.State == 'Z' && p.Threads <= 1 }
 // process any more that was identified. A caller who works on something else meanwhile closes idle when
 // that is done: then a large table is read on two threads. Nil: there is nothing else.
 func (f *FS) ReadDescriptors(p *Process, idle <-chan struct{}) error {
-	if err := f.descriptors(p, idle); err != nil {
+	return f.readDescriptors(p, idle, nil)
+}
+
+// readDescriptors asks for no link of which known tells the socket.
+func (f *FS) readDescriptors(p *Process, idle <-chan struct{}, known func(fd int) uint64) error {
+	if err := f.descriptors(p, idle, known); err != nil {
 		return gone(p.PID, err)
 	}
 	if !f.SameProcess(p) {

@@ -27,6 +27,17 @@ func walkFDs(dir string, f visit) error {
 	return list(d, dir, 0, f)
 }
 
+// walkKnown is walkFDs without asking for the links of those descriptors that skip takes, in rising order.
+func walkKnown(dir string, skip func(fd int) bool, f visit) error {
+	d, err := openDir(dir)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(d)
+	w := fdWalk{dir: d, skip: skip, f: f}
+	return w.list(dir)
+}
+
 func openDir(dir string) (int, error) { return openDirAt(unix.AT_FDCWD, dir) }
 
 func openDirAt(at int, dir string) (int, error) {
@@ -157,9 +168,13 @@ func (w *dense) run(f visit) {
 // list walks the directory d by listing it, from the descriptor with the number from on.
 func list(d int, dir string, from int, f visit) error {
 	w := fdWalk{dir: d, from: from, f: f}
+	return w.list(dir)
+}
+
+func (w *fdWalk) list(dir string) error {
 	var buf [32 << 10]byte
 	for {
-		n, err := unix.Getdents(d, buf[:])
+		n, err := unix.Getdents(w.dir, buf[:])
 		if err == unix.EINTR {
 			continue
 		}
@@ -176,6 +191,7 @@ func list(d int, dir string, from int, f visit) error {
 type fdWalk struct {
 	dir  int
 	from int
+	skip func(fd int) bool // nil: none
 	f    visit
 	link [512]byte // longer targets are files: the kind shows in the front
 }
@@ -193,7 +209,7 @@ func (w *fdWalk) entries(b []byte) {
 			return
 		}
 		name := b[direntName:size]
-		if fd, ok := number(name); ok && fd >= w.from {
+		if fd, ok := number(name); ok && fd >= w.from && (w.skip == nil || !w.skip(fd)) {
 			target, err := w.readlink(name)
 			w.f(fd, target, err)
 		}
