@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strconv"
 
@@ -26,7 +27,7 @@ func (p *program) leakscanCommand() *cli.Command {
 		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
 		UsageText:    "sockleak leakscan [flags] PID…",
 		Description:  "Exit status: 0 nothing leaks, 1 something leaks, 2 could not run, 3 nothing was found but not everything could be seen.",
-		Flags:        append(append(flags, sourceFlags()...), outputFlags(join(report.SampleSorts())+"; with --all "+join(report.ProcessSorts()), 10)...),
+		Flags:        append(append(flags, append(seriesFlags(), sourceFlags()...)...), outputFlags(join(report.SampleSorts())+"; with --all "+join(report.ProcessSorts()), 10)...),
 		OnUsageError: usageError,
 		Action:       p.leakscan,
 	}
@@ -55,21 +56,37 @@ func (p *program) leakscan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := selectPIDs(s, c); err != nil {
-		return err
-	}
-	result, err := s.Run(c.Context)
+	series, err := p.readSeries(c, out)
 	if err != nil {
 		return err
 	}
-	if out.format == "wide" {
-		s.FirstLooks(result)
-	}
-	if err := p.write(out, view(result)); err != nil {
+	if err := selectPIDs(s, c); err != nil {
 		return err
 	}
-	p.status = statusOf(result)
-	return nil
+	look := s.Run
+	if series.interval > 0 {
+		look = p.watch(s, c).Look
+	}
+	return p.repeat(c.Context, series, out, func(ctx context.Context) (report.Value, error) {
+		result, err := look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if out.format == "wide" {
+			s.FirstLooks(result)
+		}
+		p.status = statusOf(result)
+		return view(result), nil
+	})
+}
+
+// watch is the scan over and over. Processes that were not named are chosen anew each time.
+func (p *program) watch(s *scan.Scan, c *cli.Context) *scan.Watch {
+	w := &scan.Watch{Scan: s}
+	if s.Selected {
+		w.Choose = func() error { return selectPIDs(s, c) }
+	}
+	return w
 }
 
 func statusOf(r *diag.Result) int {

@@ -115,13 +115,25 @@ func (l *look) feed(procs []*procfd.Process, filtered bool) (f *feed, idle chan 
 	open := l.Source.FS.CountDescriptors(procs[0].PID)
 	few := filtered || l.list.size(netlinkss.Request{}) < partsFrom
 	if len(procs) == 1 && few && open <= overlapMost && open < l.Source.siftFrom() {
-		go func() { f.walked <- l.walk(procs, idle) }()
+		go func() { f.walked <- l.walk(procs, f.reader(procs[0], idle)) }()
 		return f, idle
 	}
 	close(idle)
-	f.begin(l.walk(procs, idle))
+	f.begin(l.walk(procs, func(p *procfd.Process) error { return l.Source.FS.ReadDescriptors(p, idle) }))
 	f.sift()
 	return f, nil
+}
+
+// reader reads the descriptors of a process while its sockets are listed, or once they are if most are known from the look before.
+func (f *feed) reader(p *procfd.Process, idle <-chan struct{}) func(*procfd.Process) error {
+	before := f.known.before(p)
+	if before == nil {
+		return func(p *procfd.Process) error { return f.Source.FS.ReadDescriptors(p, idle) }
+	}
+	return func(p *procfd.Process) error {
+		<-idle
+		return f.Source.FS.ReadDescriptorsAgain(p, before.Process, f.known.living(before, f.waiting))
+	}
 }
 
 // requests are what is to be listed. Listeners stand in a table of their own, which costs nothing to list; where not all of what
@@ -146,11 +158,11 @@ type walked struct {
 }
 
 // walk reads the descriptors of processes and of their descendants. One that was selected and has ended since is left
-// out. Of the space it touches the processes alone, as the join does.
-func (l *look) walk(procs []*procfd.Process, idle <-chan struct{}) walked {
+// out. One by itself is read by read. Of the space it touches the processes alone, as the join does.
+func (l *look) walk(procs []*procfd.Process, read func(*procfd.Process) error) walked {
 	errs := make([]error, len(procs))
 	if len(procs) == 1 {
-		errs[0] = l.Source.FS.ReadDescriptors(procs[0], idle)
+		errs[0] = read(procs[0])
 	} else {
 		beside(len(procs), func(i int) { errs[i] = l.Source.FS.ReadDescriptors(procs[i], nil) })
 	}

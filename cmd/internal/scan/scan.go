@@ -28,6 +28,8 @@ type Scan struct {
 	// Deep asks every connection for its options and every process for the sockets of those that are scanned, whatever
 	// that costs.
 	Deep bool
+	// known is what a look before found, in a series of them.
+	known *known
 }
 
 // Run looks and judges.
@@ -73,6 +75,9 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	byNetns, order, err := s.processes()
 	if err != nil {
 		return err
+	}
+	if s.seen != nil && len(order) == 0 && s.known != nil {
+		return fmt.Errorf("the processes that were watched: %w", procfd.ErrGone)
 	}
 	if s.seen != nil && len(order) == 0 {
 		return hint.Add(fmt.Errorf("all of the processes ended between two looks"), "--settle 0 reports what one look shows")
@@ -133,7 +138,7 @@ func (s *Scan) endedSince(snap *diag.Snapshot) []diag.Gap {
 	if left <= 0 {
 		return nil
 	}
-	return []diag.Gap{{What: "processes", Count: left, Minor: true, Why: "they ended between the two looks"}}
+	return []diag.Gap{{What: "processes", Count: left, Minor: true, Why: "they have ended since the first look"}}
 }
 
 // mayEnd reports whether it is no error that a process has ended.

@@ -1,4 +1,4 @@
-"""What the programs here have in common: PROGRAM N PEER HOST, one line of JSON when all is in place, and an end with stdin.
+"""What the programs here have in common: PROGRAM … N PEER HOST, one line of JSON when all is in place, and an end with stdin.
 
 The truth is told as in ../go/zoo/main.go.
 """
@@ -8,9 +8,9 @@ import os
 import socket
 import sys
 
-n = int(sys.argv[1])
-host = sys.argv[3]
-peer = (sys.argv[2].rpartition(":")[0].strip("[]"), int(sys.argv[2].rpartition(":")[2])) if sys.argv[2] else None
+n = int(sys.argv[-3])
+host = sys.argv[-1]
+peer = (sys.argv[-2].rpartition(":")[0].strip("[]"), int(sys.argv[-2].rpartition(":")[2])) if sys.argv[-2] else None
 
 
 def address(server):

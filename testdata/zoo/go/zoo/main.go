@@ -106,7 +106,7 @@ func main() {
 	}
 	n, err := strconv.Atoi(os.Args[2])
 	check(err)
-	for _, set := range []map[string]func(*zoo) truth{leaking, healthy, queues, halves, families, vanished, others} {
+	for _, set := range []map[string]func(*zoo) truth{leaking, healthy, queues, halves, families, vanished, growing, others} {
 		for name, role := range set {
 			roles[name] = role
 		}
