@@ -29,8 +29,6 @@ func (p *program) demoCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.IntFlag{Name: "connections", Aliases: []string{"n"}, Value: 500, Usage: "how many clients leave something behind, `N`"},
 		&cli.BoolFlag{Name: "pause", Usage: "wait for Enter before each scan, to look for oneself in another terminal"},
-		&cli.StringFlag{Name: "html", Usage: "keep the result as a page in `FILE`"},
-		&cli.BoolFlag{Name: "force", Usage: "with --html, write over a FILE that exists"},
 	}
 	about := []string{}
 	for _, s := range scenarios {
@@ -64,10 +62,6 @@ func (p *program) demo(c *cli.Context) error {
 		return err
 	}
 	defer d.tell.stop()
-	page, err := newPage(c.String("html"), c.Bool("force"))
-	if err != nil {
-		return err
-	}
 	// The parts die with the thread that started them (PR_SET_PDEATHSIG), so that nothing stays behind
 	// even if this process is killed.
 	runtime.LockOSThread()
@@ -80,10 +74,8 @@ func (p *program) demo(c *cli.Context) error {
 		}
 		trials = append(trials, trial)
 	}
-	if page != nil {
-		if err := page.write(report.Trials(trials...), out.opts); err != nil {
-			return err
-		}
+	if err := out.keep(report.Trials(trials...)); err != nil {
+		return err
 	}
 	if err := p.writeTrials(out, trials); err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/procfd"
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -63,11 +65,19 @@ func (p *program) leakscan(c *cli.Context) error {
 	if err := selectPIDs(s, c); err != nil {
 		return err
 	}
+	return p.repeat(c.Context, series, out, p.looks(s, c, series, out, view))
+}
+
+// looks is a scan, or a series of them.
+func (p *program) looks(s *scan.Scan, c *cli.Context, series *series, out *output, view func(*diag.Result) report.Value) sampler {
+	var last *diag.Result
+	from := sampler{over: func(err error) bool { return errors.Is(err, procfd.ErrGone) }}
 	look := s.Run
 	if series.interval > 0 {
 		look = p.watch(s, c).Look
+		from.whole = func() report.Value { return view(last) }
 	}
-	return p.repeat(c.Context, series, out, func(ctx context.Context) (report.Value, error) {
+	from.take = func(ctx context.Context) (report.Value, error) {
 		result, err := look(ctx)
 		if err != nil {
 			return nil, err
@@ -75,9 +85,10 @@ func (p *program) leakscan(c *cli.Context) error {
 		if out.format == "wide" {
 			s.FirstLooks(result)
 		}
-		p.status = statusOf(result)
+		last, p.status = result, statusOf(result)
 		return view(result), nil
-	})
+	}
+	return from
 }
 
 // watch is the scan over and over. Processes that were not named are chosen anew each time.

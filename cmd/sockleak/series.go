@@ -56,8 +56,6 @@ func (p *program) readSeries(c *cli.Context, o *output) (*series, error) {
 		return nil, hint(usage("--count %d", s.count), "give a number of reports")
 	case c.IsSet("count") && !repeats:
 		return nil, hint(usage("--count without --interval"), "--interval 1s --count %d takes %d reports", s.count, s.count)
-	case repeats && o.format == "html":
-		return nil, hint(usage("-o html and a series contradict each other"), "a page is of one look: -o jsonl writes one line a look")
 	case repeats && c.String("from") != "":
 		return nil, hint(usage("--from and a series contradict each other"), "what was recorded stays as it is")
 	}
@@ -76,30 +74,67 @@ const (
 	screenRest = "\x1b[J"
 )
 
-// repeat writes one report after the other. Being interrupted ends a series, in the middle of a look, too, and is no error.
-func (p *program) repeat(ctx context.Context, s *series, o *output, take func(context.Context) (report.Value, error)) error {
+// sampler is what a series is made of.
+type sampler struct {
+	take func(context.Context) (report.Value, error)
+	// whole is all that was taken, as one value; nil: the last sample stands for it.
+	whole func() report.Value
+	// over reports whether an error of take ends the series, and the samples before it stand; nil: none does.
+	over func(error) bool
+}
+
+// repeat takes the samples. Being interrupted ends a series, in the middle of a look, too, and is no error.
+func (p *program) repeat(ctx context.Context, s *series, o *output, from sampler) error {
 	if s.screen {
 		defer func() { _, _ = io.WriteString(p.stdout, screenOff) }() // of a terminal that is gone there is nothing to restore
 		if _, err := io.WriteString(p.stdout, screenOn); err != nil {
 			return unwritten(err)
 		}
 	}
+	last, err := p.sample(ctx, s, o, from)
+	if err != nil || last == nil {
+		return err
+	}
+	if from.whole != nil && s.interval > 0 {
+		last = from.whole()
+	}
+	if !s.screen && !s.streams(o, from) {
+		if err := p.write(o, last); err != nil {
+			return err
+		}
+	}
+	return o.keep(last)
+}
+
+// streams: each sample is written as it is taken, and not all of them at the end.
+func (s *series) streams(o *output, from sampler) bool {
+	return s.interval > 0 && o.format != "html" && (from.whole == nil || o.format == "jsonl")
+}
+
+// sample takes one sample after the other, and returns the last; nil when there is none.
+func (p *program) sample(ctx context.Context, s *series, o *output, from sampler) (last report.Value, err error) {
 	for i := 1; ; i++ {
 		next := time.Now().Add(s.interval)
-		v, err := take(ctx)
+		v, err := from.take(ctx)
 		switch {
+		case err != nil && last != nil && from.over != nil && from.over(err):
+			p.ui.progress("%v", err)
+			return last, nil
 		case err != nil && ctx.Err() == nil:
-			return err
+			return nil, err
 		case err != nil && s.count == 1:
-			return scan.ErrInterrupted
+			return nil, scan.ErrInterrupted
 		case err != nil:
-			return nil
+			return last, nil
 		}
-		if err := p.show(s, o, v); err != nil || i == s.count {
-			return err
+		last = v
+		if s.screen || s.streams(o, from) {
+			if err := p.show(s, o, v); err != nil {
+				return nil, err
+			}
 		}
-		if scan.Sleep(ctx, time.Until(next)) != nil {
-			return nil
+		if i == s.count || scan.Sleep(ctx, time.Until(next)) != nil {
+			return last, nil
 		}
 	}
 }

@@ -25,10 +25,10 @@ func TestInterruptedInTheFirstLook(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			p := &program{stdout: io.Discard}
-			err := p.repeat(ctx, &series{interval: time.Hour, count: tt.count}, &output{}, func(ctx context.Context) (report.Value, error) {
+			err := p.repeat(ctx, &series{interval: time.Hour, count: tt.count}, &output{}, sampler{take: func(ctx context.Context) (report.Value, error) {
 				cancel()
 				return nil, ctx.Err()
-			})
+			}})
 			if !errors.Is(err, tt.want) {
 				t.Errorf("repeat: %v, want %v", err, tt.want)
 			}

@@ -65,13 +65,13 @@ func (p *program) tcpstat(c *cli.Context) error {
 	}
 	count.Source, count.Order, count.Top = src, out.opts.Sort, out.opts.Top
 	defer count.Close()
-	return p.repeat(c.Context, series, out, func(ctx context.Context) (report.Value, error) {
+	return p.repeat(c.Context, series, out, sampler{take: func(ctx context.Context) (report.Value, error) {
 		stat, err := count.Sample(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return report.Tcpstat(stat), nil
-	})
+	}})
 }
 
 // unwantedArgument guesses what an argument was meant for. A bare number behind --watch is no duration, and so is not taken for its value.

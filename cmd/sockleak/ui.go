@@ -60,6 +60,8 @@ func outputFlags(sorts string, top int) []cli.Flag {
 		&cli.StringFlag{Name: "sort", Usage: "sort by `COLUMN`: " + sorts, DefaultText: "the first"},
 		&cli.BoolFlag{Name: "no-header", Usage: "leave out the names of columns"},
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always, never; auto heeds NO_COLOR"},
+		&cli.StringFlag{Name: "html", Usage: "keep the result as a page in `FILE`, too"},
+		&cli.BoolFlag{Name: "force", Usage: "write over a FILE that exists"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing on stderr but errors"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what is read, from where"},
 	}
@@ -69,6 +71,15 @@ func outputFlags(sorts string, top int) []cli.Flag {
 type output struct {
 	format string
 	opts   report.Options
+	page   *page // nil: none is kept
+}
+
+// keep makes the page of the result, if one is wanted.
+func (o *output) keep(v report.Value) error {
+	if o.page == nil {
+		return nil
+	}
+	return o.page.write(v, o.opts)
 }
 
 // output reads the flags of outputFlags, before any work is done.
@@ -100,7 +111,8 @@ func (p *program) output(c *cli.Context, sorts []string) (*output, error) {
 		return nil, err
 	}
 	o.opts = report.Options{Top: c.Int("top"), Sort: sort, NoHeader: c.Bool("no-header"), Color: color, Width: terminalWidth(p.stdout)}
-	return o, nil
+	o.page, err = newPage(c.String("html"), c.Bool("force"))
+	return o, err
 }
 
 func (p *program) write(o *output, v report.Value) error {
