@@ -30,6 +30,7 @@ type Conn struct {
 	seq     uint32
 	buf     []byte
 	running bool // an answer was left unread
+	tap     func([]byte)
 
 	// Tests put their own answers here.
 	send func([]byte) error
@@ -83,6 +84,10 @@ func (c *Conn) fd() int {
 	}
 	return c.sock.GetFd()
 }
+
+// Tap has f see the bytes of every answer, netlink messages as `ss -D` writes them, before they are decoded; f must not keep them.
+// Nil: nobody does.
+func (c *Conn) Tap(f func(b []byte)) { c.tap = f }
 
 // NetnsCookie identifies the network namespace of the connection (SO_NETNS_COOKIE, Linux 5.14).
 func (c *Conn) NetnsCookie() (uint64, error) {
@@ -205,6 +210,9 @@ func (d *dump) one(req []byte) error {
 		}
 		if n > len(d.c.buf) {
 			return fmt.Errorf("receive: %w: %d bytes, the buffer has %d", ErrTruncated, n, len(d.c.buf))
+		}
+		if d.c.tap != nil {
+			d.c.tap(d.c.buf[:n])
 		}
 		if done, err := d.datagram(d.c.buf[:n], seq); done || err != nil {
 			return err

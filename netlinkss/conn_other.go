@@ -17,6 +17,9 @@ type Conn struct{}
 // Dial returns [ErrNotSupported]: only Linux has sock_diag.
 func Dial(*Config) (*Conn, error) { return nil, opError("open netlink socket", ErrNotSupported) }
 
+// Tap does nothing.
+func (*Conn) Tap(func([]byte)) {}
+
 // Close does nothing.
 func (*Conn) Close() error { return nil }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -237,5 +239,27 @@ func TestKernelNetnsCookie(t *testing.T) {
 	want, err := unix.GetsockoptUint64(s.fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 	if err != nil || got != want || got == 0 {
 		t.Errorf("got %d, a socket of ours has %d, error %v", got, want, err)
+	}
+}
+
+// What a tap sees is what a dump reads, and is read again as one.
+func TestKernelTap(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	c := dialTest(t, nil)
+	var seen bytes.Buffer
+	c.Tap(func(b []byte) { seen.Write(b) })
+	var direct, again []uint64
+	for s, err := range c.Dump(t.Context(), Request{Attrs: AttrInfo, States: Listen.Mask()}) {
+		must(t, err)
+		direct = append(direct, s.Cookie)
+	}
+	for s, err := range Replay(&seen) {
+		must(t, err)
+		again = append(again, s.Cookie)
+	}
+	if len(direct) == 0 || !slices.Equal(direct, again) {
+		t.Errorf("read %x, tapped %x", direct, again)
 	}
 }
