@@ -135,3 +135,37 @@ func BenchmarkCheck(b *testing.B) {
 		})
 	}
 }
+
+// Two sides without processes, of which half the sockets are there both times.
+func BenchmarkCompare(b *testing.B) {
+	for _, size := range []struct {
+		name string
+		n    int
+	}{{"20k", 20_000}, {"1M", 1_000_000}} {
+		b.Run("sockets="+size.name, func(b *testing.B) {
+			b.ReportAllocs()
+			defer perSocket(b, 2*size.n)()
+			for b.Loop() {
+				d, err := Compare(benchSide(0, size.n), benchSide(size.n/2, size.n))
+				if err != nil || d.Turnover.Silent != size.n/2 || d.States[0].N != [2]int{size.n, size.n} {
+					b.Fatalf("%+v, %v", d.Turnover, err)
+				}
+			}
+		})
+	}
+}
+
+// benchSide yields n sockets of 20,000 peers, the first with that cookie.
+func benchSide(first, n int) *Side {
+	s := estab(1, "10.0.0.1:8080", "10.0.0.7:1")
+	setInfo(s, quietFor(withTraffic(s.Info, false), 3*time.Hour), wholeInfo)
+	return &Side{Whole: true, Sockets: func(yield func(*netlinkss.Socket) bool) {
+		for i := first; i < first+n; i++ {
+			s.Cookie, s.Inode = uint64(i+1), uint32(i+1)
+			s.Peer = netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i / 256 % 80), byte(i)}), uint16(1024+i%50000))
+			if !yield(s) {
+				return
+			}
+		}
+	}}
+}

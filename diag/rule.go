@@ -207,7 +207,7 @@ func (r *Result) Worst() (s Severity, ok bool) {
 
 // Partial reports whether something could not be seen that may hide a leak.
 func (r *Result) Partial() bool {
-	return slices.ContainsFunc(r.Gaps, func(g Gap) bool { return !g.Minor })
+	return partial(r.Gaps)
 }
 
 // Procs lists the processes of the result, namespace by namespace.
