@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -108,12 +107,6 @@ func (c *compared) countFinding(f *diag.Finding) {
 	}
 }
 
-const unknownCount = "-"
-
-func plainCount(n int64) string { return strconv.FormatInt(n, 10) }
-
-func bytesCount(n int64) string { return bytesText(uint64(n)) }
-
 // stateKey is a state as a key: close_wait.
 func stateKey(state string) string { return strings.ReplaceAll(strings.ToLower(state), "-", "_") }
 
@@ -158,42 +151,10 @@ func idleCount(n int64) string {
 	return diag.FormatDuration(time.Duration(n) * time.Millisecond)
 }
 
-// cells are both values and, for people, the change.
-func (r compareRow) cells() []Cell {
-	var cells []Cell
-	change := changeCell(r.value[1]-r.value[0], r.text)
-	for _, n := range r.value {
-		c := Cell{Text: unknownCount}
-		if n >= 0 {
-			c = Cell{Text: r.text(n), Raw: strconv.FormatInt(n, 10), num: true}
-		}
-		if cells = append(cells, c); c.Text == unknownCount {
-			change = Cell{}
-		}
-	}
-	return append(cells, change)
-}
-
-func changeCell(n int64, text func(int64) string) Cell {
-	c := Cell{Text: "=", Raw: strconv.FormatInt(n, 10), num: true}
-	switch {
-	case n < 0:
-		c.Text = "−" + text(-n)
-	case n > 0:
-		c.Text = "+" + text(n)
-	}
-	return c
-}
-
-func (v compare) columns(first ...Column) []Column {
-	return append(first, Column{Key: "before", Head: v.names[0], Right: true}, Column{Key: "after", Head: v.names[1], Right: true},
-		Column{Key: "change", Head: "change", Right: true})
-}
-
 func (v compare) table() *Table {
-	t := &Table{Name: "compare", Columns: v.columns(Column{Key: "what", Head: ""})}
+	t := &Table{Name: "compare", Columns: changeColumns(v.names, Column{Key: "what", Head: ""})}
 	for _, r := range v.rows() {
-		t.Rows = append(t.Rows, append([]Cell{{Text: r.head, Raw: r.key}}, r.cells()...))
+		t.Rows = append(t.Rows, append([]Cell{{Text: r.head, Raw: r.key}}, changeCells(r.value, false, r.text)...))
 	}
 	return t
 }
@@ -222,13 +183,11 @@ func (v compare) peers() []comparePeerRow {
 	return rows
 }
 
-var directionWords = map[string]string{diag.Accepted.String(): "from ", diag.Connected.String(): "to ", diag.DirectionUnknown.String(): "with "}
-
 func (v compare) peerTable(o Options) *Table {
-	t := &Table{Name: "compare_peer", Columns: v.columns(Column{Key: "direction", Data: true}, Column{Key: "peer", Head: "connections"})}
+	t := &Table{Name: "compare_peer", Columns: changeColumns(v.names, Column{Key: "direction", Data: true}, Column{Key: "peer", Head: "connections"})}
 	rows := v.peers()
 	for _, r := range rows[:topOf(len(rows), o)] {
-		cells := compareRow{value: r.value, text: plainCount}.cells()
+		cells := changeCells(r.value, false, plainCount)
 		t.Rows = append(t.Rows, append([]Cell{text(r.direction), {Text: directionWords[r.direction] + r.peer, Raw: r.peer}}, cells...))
 	}
 	if rest := len(rows) - len(t.Rows); rest > 0 {
@@ -308,12 +267,4 @@ func (v compare) wireOf(o Options) *wireCompare {
 		w.Scans[i] = leakscan{r}.wire(o)
 	}
 	return w
-}
-
-// knownCount is null when it is negative.
-func knownCount(n int64) *int64 {
-	if n < 0 {
-		return nil
-	}
-	return &n
 }
