@@ -19,7 +19,7 @@ type Options struct {
 	allBy string // the command, with a blank behind it, whose --top 0 shows all samples; "": the one that ran
 }
 
-// Value is something that can be written: what [Leakscan], [Tcpstat] and [Compare] make.
+// Value is something that can be written: what [Leakscan], [Tcpstat], [Compare] and [Diff] make.
 type Value interface {
 	document(Options) *Document
 	wire(Options) any

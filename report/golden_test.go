@@ -25,7 +25,7 @@ type golden struct {
 func goldens() []golden {
 	looked := leaking()
 	looked.Findings[0].Samples[0].FirstLooked = noon.Add(-1)
-	return []golden{
+	return append(diffGoldens(), []golden{
 		{"leak", Leakscan(looked), Options{}, ""},
 		{"leak-top", Leakscan(leaking()), Options{Top: 1, Sort: "fd", NoHeader: true, Width: 60}, "table"},
 		{"leak-color", Leakscan(leaking()), Options{Color: true, Top: 3, Width: 200}, "table"},
@@ -46,7 +46,7 @@ func goldens() []golden {
 		{"trial", Trials(proved("no-timeout")), Options{Top: 1}, ""},
 		{"trials", Trials(proved("no-timeout"), doubted()), Options{Top: 1}, ""},
 		{"trials-80", Trials(proved("no-timeout"), doubted()), Options{Top: 1, Width: 80, Color: true}, "table"},
-	}
+	}...)
 }
 
 func write(t testing.TB, format string, v Value, o Options) []byte {

@@ -75,6 +75,8 @@ func hostileStat() *diag.Stat {
 // hostileValues are all views, one after the other with every text in the names of a comparison.
 func hostileValues() map[string]Value {
 	values := map[string]Value{"leakscan": Leakscan(hostileResult()), "leakscan --all": LeakscanAll(hostileResult()), "tcpstat": Tcpstat(hostileStat())}
+	values["diff"] = Diff(diffed(judged("a", leaking()), judged("b", hostileResult())))
+	values["diff, gone"] = Diff(diffed(judged("a", hostileResult()), judged("b", leaking())))
 	for i, s := range hostile {
 		values[fmt.Sprintf("tcpstat by process %d", i)] = Tcpstat(byProcess(s))
 	}
@@ -84,6 +86,7 @@ func hostileValues() map[string]Value {
 			Looks: []Command{{s, s}}, Story: []string{s},
 		}
 		values[fmt.Sprintf("trials %d", i)] = Trials(trial, trial)
+		values[fmt.Sprintf("diff of lists %d", i)] = Diff(diffed(ssList(s, 1, true), ssList(s+s, 3, false)))
 		values[fmt.Sprintf("compare %d", i)] = Compare(s, partial(), s+s, partial())
 	}
 	return values
@@ -243,7 +246,7 @@ func checkFormulas(t *testing.T, name string, rows [][]string) {
 	t.Helper()
 	for _, row := range rows {
 		for _, cell := range row {
-			if _, err := strconv.Atoi(cell); err == nil {
+			if _, err := strconv.ParseFloat(cell, 64); err == nil {
 				continue // a change may be below 0
 			}
 			if cell != "" && strings.ContainsRune("=+-@|%\t\r\n", rune(cell[0])) {

@@ -168,9 +168,12 @@ func TestCSVNumbers(t *testing.T) {
 		"cookie": true, "fd_first_looked_at": true, "what": true, "why": true, "by": true, "key": true,
 		"onset_ongoing": true, "worst_rule": true, "worst_peer": true, "ports_out_peer": true,
 		"watch": true, "others": true, "end_holders": true, "end_state": true,
-		"leak": true,
+		"leak": true, "host": true, "kernel": true, "judged": true, "whole": true, "kind": true, "match": true, "process": true, "subject": true,
+		"side": true, "taken_at": true, "verdict": true, "pids_before": true, "pids_after": true,
 	}
-	fraction := map[string]bool{"onset_per_minute": true, "leak_per_minute": true}
+	fraction := map[string]bool{
+		"onset_per_minute": true, "leak_per_minute": true, "cpu_share": true, "open_per_minute": true, "sockets_per_minute": true, "rss_per_minute": true,
+	}
 	for _, g := range goldens() {
 		o := g.options
 		o.NoHeader = false

@@ -87,6 +87,39 @@ var compareShape = object{
 	"by_peer": list{object{"direction": str, "peer": strNull, "sockets": list{num}}}, "scans": list{leakscanShape},
 }
 
+var changeShape = object{"key": str, "count": list{numNull}, "change": numNull}
+
+var diffShape = object{
+	"schema": str, "verdict": str, "worse": boolean, "reasons": list{str}, "notes": list{str}, "interval_ms": numNull, "idle_limit_ms": num,
+	"sides": list{object{
+		"name": str, "taken_at": strNull, "host": str, "kernel": str, "judged": boolean, "whole": boolean, "sockets": num, "gaps": list{gapShape},
+	}},
+	"leaks": list{object{
+		"rule": str, "process": str, "direction": str, "port": numNull, "match": str, "count": list{numNull}, "change": numNull,
+	}},
+	"states": list{changeShape}, "timers": list{changeShape}, "suspects": list{changeShape}, "descriptors": list{changeShape},
+	"peers":      list{object{"peer": str, "direction": str, "count": list{numNull}, "change": numNull}},
+	"peers_rest": object{"peers": numNull, "count": list{numNull}}, "peers_unkept": list{num},
+	"processes": list{object{
+		"name": str, "match": str, "pids": list{list{num}}, "open": list{numNull}, "sockets": list{numNull}, "leaked": list{numNull},
+		"rss_bytes": list{numNull}, "cpu_ms": list{numNull}, "open_per_minute": numNull, "sockets_per_minute": numNull,
+		"rss_bytes_per_minute": numNull, "cpu_share": numNull,
+	}},
+	"findings": list{object{
+		"rule": str, "severity": str, "process": str, "peer": str, "direction": str, "local_port": num, "count": list{numNull}, "change": numNull,
+	}},
+	"turnover": orNull{object{"gone": num, "new": num, "stayed": num, "silent": num, "moved": num, "state_changed": num, "untold": num}},
+	"residue": list{object{
+		"rule": strNull, "severity": strNull, "pid": numNull, "name": strNull, "peer": str, "direction": str, "local_port": num, "state": str,
+		"timer": strNull, "keepalive": str, "sockets": num, "oldest_idle_ms": numNull,
+		"samples": list{object{
+			"fd": numNull, "local": str, "peer": str, "state": str, "timer": strNull, "recv_q": num, "send_q": num, "idle_ms": numNull,
+			"age_ms": numNull, "cookie": str, "inode": num,
+		}},
+	}},
+	"residue_leaked": num, "residue_idle": num, "gaps": list{gapShape},
+}
+
 // bare values have nothing in any list, and know nothing that may be unknown.
 func bareResult() *diag.Result {
 	p := &procfd.Process{PID: 1, Open: -1}
@@ -120,6 +153,10 @@ func TestSchema(t *testing.T) {
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
 		{"trial", Trials(proved("a")), "sockleak.compare/1", trialShape()},
+		{"diff", Diff(diffed(judged("a", poolAt(0)), judged("b", poolAt(5)))), "sockleak.diff/1", diffShape},
+		{"diff of a restart", Diff(diffed(judged("a", leaking()), judged("b", restarted()))), "sockleak.diff/1", diffShape},
+		{"diff of lists", Diff(diffed(ssList("a", 3, false), ssList("b", 3, true))), "sockleak.diff/1", diffShape},
+		{"diff of nothing", Diff(diffed(judged("a", empty), judged("b", empty))), "sockleak.diff/1", diffShape},
 		{"trials", Trials(proved("a"), doubted()), "sockleak.demo/1", object{"schema": str, "trials": list{trialShape()}}},
 	} {
 		for _, format := range []string{"json", "jsonl"} {
