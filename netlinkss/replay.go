@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/bits"
 )
 
 // maxRecord bounds one message of a recorded dump; the kernel's own are under 1 KiB.
@@ -68,6 +69,9 @@ func (p *replay) next() (*Socket, error) {
 	}
 	h := readHeader(head)
 	if h.size < sizeofNlmsghdr || h.size > maxRecord {
+		if otherOrder(head) {
+			return nil, malformed("the dump is of a machine with the other byte order")
+		}
 		return nil, malformed("nlmsghdr: length %d, want %d to %d", native.Uint32(head), sizeofNlmsghdr, maxRecord)
 	}
 	p.interrupted = p.interrupted || h.flags&nlmFDumpIntr != 0
@@ -83,6 +87,11 @@ func (p *replay) next() (*Socket, error) {
 	n, _ := p.r.Discard(align4(h.size))
 	p.at += int64(n)
 	return s, nil
+}
+
+// otherOrder reports whether b begins with the header of a dump from a machine with the other byte order.
+func otherOrder(b []byte) bool {
+	return isMessage(int(bits.ReverseBytes32(native.Uint32(b))), bits.ReverseBytes16(native.Uint16(b[4:])))
 }
 
 func (p *replay) message(h header, payload []byte) (*Socket, error) {

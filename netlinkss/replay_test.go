@@ -147,6 +147,7 @@ func TestReplay(t *testing.T) {
 		{"length at the limit", cat(rec, u32s(maxRecord, 99, 0, 0), zeros(maxRecord-16), rec, doneMsg(1, 0)), 2, nil},
 		{"a record cut by its length", cat(rec, nlmsg(msgByFamily, 2, 1, v4Record()[:40]...), rec), 1, ErrMalformed},
 		{"a record of AF_UNIX", cat(rec, nlmsg(msgByFamily, 2, 1, append([]byte{1}, v4Record()[1:]...)...)), 1, ErrMalformed},
+		{"of the other byte order", cat(rec, []byte{0, 0, 0, 88, 0, 20, 0, 2}, zeros(8)), 1, ErrMalformed},
 		{"text", []byte("State Recv-Q Send-Q Local Address:Port\n"), 0, ErrMalformed},
 	} {
 		sockets, err := replayAll(c.dump)
