@@ -28,8 +28,10 @@ func TestTimerNames(t *testing.T) {
 			t.Errorf("timer %d: got %s, want %s", n, got, name)
 		}
 	}
-	if got := Timer(255).String(); got != "unknown(255)" {
-		t.Errorf("got %s", got)
+	for timer, want := range map[Timer]string{254: "unknown(254)", TimerUnknown: "unknown"} {
+		if got := timer.String(); got != want {
+			t.Errorf("timer %d: got %s, want %s", uint8(timer), got, want)
+		}
 	}
 }
 

@@ -17,10 +17,16 @@ const (
 	TimerDelack  // delayed acknowledgement; kernels after 6.18
 )
 
+// TimerUnknown is no number of the kernel's: the source does not tell whether a timer runs, and which.
+const TimerUnknown Timer = 255
+
 var timerNames = [...]string{"off", "on", "keepalive", "timewait", "persist", "delack"}
 
-// String is the name that ss prints, off for none, or unknown(N).
+// String is the name that ss prints, off for none, unknown for [TimerUnknown], or unknown(N).
 func (t Timer) String() string {
+	if t == TimerUnknown {
+		return "unknown"
+	}
 	if int(t) < len(timerNames) {
 		return timerNames[t]
 	}
