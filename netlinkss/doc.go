@@ -14,7 +14,8 @@
 //	}
 //
 // The same sequence comes from a recorded dump ([Replay]) and, with fewer fields, from
-// /proc/net/tcp ([ReadProcNet]), so all that follows is blind to the source.
+// /proc/net/tcp ([ReadProcNet]) and from what ss and netstat print ([ReadList]), so all that follows
+// is blind to the source.
 //
 // Listing needs no privilege: an ordinary user sees every socket of the network namespace with its
 // uid, inode and TCP_INFO. CAP_NET_ADMIN adds the mark. Entering another namespace
