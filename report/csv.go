@@ -11,13 +11,10 @@ import (
 // says which table a row is of, the others are the columns of all tables, empty where a row has none.
 func writeCSV(w io.Writer, v Value, o Options) error {
 	o.wide, o.data = true, true
-	d := v.document(o)
+	tables := v.document(o).tables()
 	var keys []string
-	for _, s := range d.Sections {
-		if s.Table == nil {
-			continue
-		}
-		for _, c := range s.Table.Columns {
+	for _, t := range tables {
+		for _, c := range t.Columns {
 			if !slices.Contains(keys, c.Key) {
 				keys = append(keys, c.Key)
 			}
@@ -30,17 +27,14 @@ func writeCSV(w io.Writer, v Value, o Options) error {
 		}
 	}
 	record := make([]string, 1+len(keys))
-	for _, s := range d.Sections {
-		if s.Table == nil {
-			continue
-		}
-		at := make([]int, len(s.Table.Columns))
-		for i, c := range s.Table.Columns {
+	for _, t := range tables {
+		at := make([]int, len(t.Columns))
+		for i, c := range t.Columns {
 			at[i] = 1 + slices.Index(keys, c.Key)
 		}
-		for _, row := range s.Table.Rows {
+		for _, row := range t.Rows {
 			clear(record)
-			record[0] = s.Table.Name
+			record[0] = t.Name
 			for i, c := range row {
 				record[at[i]] = c.csv()
 			}
@@ -51,6 +45,21 @@ func writeCSV(w io.Writer, v Value, o Options) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// tables are those of a document, and the numbers of its plots as a last one.
+func (d *Document) tables() (list []*Table) {
+	var plots []*Plot
+	for _, s := range d.Sections {
+		if s.Table != nil {
+			list = append(list, s.Table)
+		}
+		plots = append(plots, s.Plots...)
+	}
+	if t := plotTable(plots); len(t.Rows) > 0 {
+		list = append(list, t)
+	}
+	return list
 }
 
 // csv quotes what a spreadsheet would run: a cell that is not a number of ours and begins like a

@@ -29,6 +29,7 @@ type Section struct {
 	Facts    []Fact
 	Steps    []string // numbered from 1
 	Commands []Command
+	Plots    []*Plot // above the table
 	Table    *Table
 }
 
@@ -55,6 +56,7 @@ type Table struct {
 	Name    string // one word, for CSV
 	Columns []Column
 	Rows    [][]Cell
+	Total   bool   // the last row sums up the others
 	More    string // what was left out, "" for nothing
 }
 
@@ -69,6 +71,8 @@ type Column struct {
 	Spare int
 	// Wrap is for text, which is broken between words where it does not fit.
 	Wrap bool
+	// Drawing is what is drawn in letters: for a terminal alone, since a page has plots.
+	Drawing bool
 }
 
 // Cell is one value: as people read it, and as programs do.

@@ -40,7 +40,7 @@ func Formats() []Format {
 		{"json", "one JSON document, indented; the schema is stable", writeJSON},
 		{"jsonl", "the same document on one line", writeJSONLine},
 		{"csv", "every table in one, the first column names it", writeCSV},
-		{"html", "one page that needs nothing else: no script, no request", writeHTML},
+		{"html", "one page that needs nothing else: plots, tables to sort and filter, no request", writeHTML},
 	}
 }
 

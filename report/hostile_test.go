@@ -72,11 +72,26 @@ func hostileStat() *diag.Stat {
 	return s
 }
 
+// hostileTracks are processes, and groups of sockets, that call themselves so.
+func hostileTracks() (list []*diag.Track) {
+	for i, s := range hostile {
+		list = append(list, &diag.Track{PID: 5000 + i, Name: s, Lines: []*diag.Line{
+			lineOf(diag.LineGroup, s, func(i int) float64 { return float64(i) }), lineOf(diag.LineFDs, s, func(int) float64 { return 1 }),
+		}})
+	}
+	return list
+}
+
 // hostileValues are all views, one after the other with every text in the names of a comparison.
 func hostileValues() map[string]Value {
 	values := map[string]Value{"leakscan": Leakscan(hostileResult()), "leakscan --all": LeakscanAll(hostileResult()), "tcpstat": Tcpstat(hostileStat())}
 	values["diff"] = Diff(diffed(judged("a", leaking()), judged("b", hostileResult())))
 	values["diff, gone"] = Diff(diffed(judged("a", hostileResult()), judged("b", leaking())))
+	over := measuredAs(partial(), "worker")
+	over.Series.Tracks = append(over.Series.Tracks, hostileTracks()...)
+	counted := hostSeries("host")
+	counted.Tracks = append(counted.Tracks, hostileTracks()...)
+	values["series"], values["tcpstat series"] = SeriesOf(over), StatSeries(hostileStat(), counted)
 	for i, s := range hostile {
 		values[fmt.Sprintf("tcpstat by process %d", i)] = Tcpstat(byProcess(s))
 	}

@@ -25,14 +25,26 @@ func (v leakscan) documentOf(procs []*standing, o Options) *Document {
 	verdict.Table = findingTable(r.Findings)
 	d.Sections = append(d.Sections, verdict)
 	for _, s := range procs {
-		d.Sections = append(d.Sections, processSection(s))
+		d.Sections = append(d.Sections, v.plotted(s))
 	}
 	d.Sections = append(d.Sections, findingSections(r.Findings, o)...)
 	if o.data { // the columns are the same whatever was found
-		d.Sections = append(d.Sections, Section{Table: &Table{Name: "socket", Columns: sampleColumns(false)}}, Section{Table: gapTable()})
+		d.Sections = append(d.Sections, Section{Table: &Table{Name: "socket", Columns: sampleColumns(false)}}, Section{Table: gapTable()}, Section{Table: plotTable(nil)})
 	}
 	d.Sections = append(d.Sections, gapSection(r.Gaps)...)
 	return d
+}
+
+// plotted is a process with its plots: what was measured over time, if it was, and what the last look counted.
+func (v leakscan) plotted(s *standing) Section {
+	section := processSection(s)
+	if v.r.Series != nil {
+		if t := v.r.Series.Track(s.proc.PID, s.proc.Start); t != nil {
+			section.Plots = trackPlots(v.r.Series, t)
+		}
+	}
+	section.Plots = append(section.Plots, processPlots(v.r, s.proc)...)
+	return section
 }
 
 func findingSections(findings []*diag.Finding, o Options) []Section {
@@ -142,6 +154,9 @@ const inFull = 3
 // normalChurn is the rule whose word says what to do of itself. Another word stands beside the finding that it is about.
 const normalChurn = "time-wait"
 
+// adviceFact is the name of what to do about a finding.
+const adviceFact = "do"
+
 // findingSection shows a finding before which so many alike were shown.
 func findingSection(f *diag.Finding, before int, o Options) Section {
 	s := Section{
@@ -149,6 +164,9 @@ func findingSection(f *diag.Finding, before int, o Options) Section {
 		Text: []string{f.Message + "."}, Table: sampleTable(f, o),
 	}
 	s.Brief = f.Severity == diag.Info
+	if !s.Brief {
+		s.Plots = onsetPlot(f)
+	}
 	brief := s.Brief || before >= inFull && o.Top > 0
 	if brief {
 		for i := range s.Table.Columns {
@@ -167,7 +185,7 @@ func findingSection(f *diag.Finding, before int, o Options) Section {
 		}
 	}
 	if before == 0 && (!s.Brief || f.Rule == normalChurn) {
-		s.Facts = append(s.Facts, Fact{"do", f.Advice})
+		s.Facts = append(s.Facts, Fact{adviceFact, f.Advice})
 	}
 	return s
 }

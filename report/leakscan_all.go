@@ -47,7 +47,7 @@ func (v leakscanAll) inFull(s *standing) []Section {
 		}
 	}
 	o := Options{Top: worstRows, allBy: "sockleak leakscan " + strconv.Itoa(s.proc.PID) + " "}
-	return append([]Section{processSection(s)}, findingSections(findings, o)...)
+	return append([]Section{leakscan(v).plotted(s)}, findingSections(findings, o)...)
 }
 
 // verdict is the answer in one line. It is clean only when everything was seen, and says when not all rules judged.

@@ -173,6 +173,10 @@ func TestCSVNumbers(t *testing.T) {
 	}
 	fraction := map[string]bool{
 		"onset_per_minute": true, "leak_per_minute": true, "cpu_share": true, "open_per_minute": true, "sockets_per_minute": true, "rss_per_minute": true,
+		"leak": true, "plot": true, "line": true, "at": true, "kind": true, "unit": true,
+	}
+	fraction := map[string]bool{
+		"onset_per_minute": true, "leak_per_minute": true, "value": true, "first": true, "last": true, "change": true, "least": true, "most": true, "per_minute": true,
 	}
 	for _, g := range goldens() {
 		o := g.options

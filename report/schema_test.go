@@ -118,6 +118,15 @@ var diffShape = object{
 		}},
 	}},
 	"residue_leaked": num, "residue_idle": num, "gaps": list{gapShape},
+var seriesShape = object{
+	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num, "span_ms": num, "times": list{instant},
+	"tracks": list{object{
+		"pid": num, "start": num, "name": str, "soft_limit": numNull, "ended": boolean,
+		"lines": list{object{
+			"kind": str, "name": str, "unit": str, "values": list{numNull}, "born": orNull{list{num}}, "died": orNull{list{num}},
+		}},
+	}},
+	"leakscan": orNull{leakscanShape}, "tcpstat": orNull{tcpstatShape},
 }
 
 // bare values have nothing in any list, and know nothing that may be unknown.
@@ -151,6 +160,9 @@ func TestSchema(t *testing.T) {
 		{"count", Tcpstat(stat()), "sockleak.tcpstat/1", tcpstatShape},
 		{"count by process", Tcpstat(byProcess("node")), "sockleak.tcpstat/1", tcpstatShape},
 		{"empty count", Tcpstat(&diag.Stat{Tally: &diag.Tally{}}), "sockleak.tcpstat/1", tcpstatShape},
+		{"series", SeriesOf(overAWhile()), "sockleak.series/1", seriesShape},
+		{"series of nothing", SeriesOf(empty), "sockleak.series/1", seriesShape},
+		{"series of counts", StatSeries(stat(), hostSeries("web-1")), "sockleak.series/1", seriesShape},
 		{"comparison", Compare("a", leaking(), "b", empty), "sockleak.compare/1", compareShape},
 		{"trial", Trials(proved("a")), "sockleak.compare/1", trialShape()},
 		{"diff", Diff(diffed(judged("a", poolAt(0)), judged("b", poolAt(5)))), "sockleak.diff/1", diffShape},

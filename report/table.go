@@ -154,6 +154,7 @@ func (p *printer) section(s Section, l layout) {
 		p.wrapped(fmt.Sprintf("%3d  ", i+1), "     ", Clean(step))
 	}
 	p.commands(s.Commands)
+	above := p.plots(s.Plots) || len(s.Text)+len(s.Facts) > 0
 	if s.Table == nil {
 		return
 	}
@@ -162,7 +163,7 @@ func (p *printer) section(s Section, l layout) {
 		return
 	}
 	if len(l.cols) > 0 {
-		if len(s.Text)+len(s.Facts) > 0 {
+		if above {
 			p.line("")
 		}
 		p.table(p.folded(s.Table, l.cols), l.cols)

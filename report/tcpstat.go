@@ -27,6 +27,7 @@ func (v tcpstat) document(o Options) *Document {
 	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
 	d.Sections = append(d.Sections, Section{
 		Heading: plural(all.Total(), "TCP socket"),
+		Plots:   v.statePlots(),
 		Table:   stateTable("state", all, &s.Tally.IPv4, &s.Tally.IPv6),
 	})
 	if o.wide {
@@ -66,7 +67,7 @@ func sockstatTable(s *diag.Stat) *Table {
 
 // stateTable has a row per state that occurs, and their sum.
 func stateTable(name string, m, v4, v6 *diag.Matrix) *Table {
-	t := &Table{Name: name, Columns: []Column{{Key: "state", Head: "State"}, {Key: "sockets", Head: "Sockets", Right: true}}}
+	t := &Table{Name: name, Total: true, Columns: []Column{{Key: "state", Head: "State"}, {Key: "sockets", Head: "Sockets", Right: true}}}
 	if v4 != nil {
 		t.Columns = append(t.Columns, Column{Key: "ipv4", Head: "IPv4", Right: true}, Column{Key: "ipv6", Head: "IPv6", Right: true})
 	}
@@ -151,7 +152,7 @@ func (v tcpstat) groups() Section {
 	if rest := v.rest(); rest > 0 {
 		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
 	}
-	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Table: t}
+	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Plots: v.groupPlots(), Table: t}
 }
 
 // rest is how many groups were left out.

@@ -1,0 +1,161 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sockleak/sockleak/diag"
+)
+
+// A plot has as many lines as an eye can follow: those that move the most, in their order; nothing of the others is lost in the sum.
+func TestPlotFoldsLines(t *testing.T) {
+	p := &Plot{Kind: LinesOverTime, Times: make([]time.Time, 3)}
+	for k := range 20 {
+		p.Lines = append(p.Lines, PlotLine{fmt.Sprint(k), []float64{float64(k), float64(k), float64(k + k%7)}})
+	}
+	p.Lines = append(p.Lines, PlotLine{"zero", make([]float64, 3)}, PlotLine{"unknown", []float64{math.NaN(), math.NaN(), math.NaN()}})
+	d := p.drawn()
+	var names []string
+	sums, want := make([]float64, 3), make([]float64, 3)
+	for _, l := range d.Lines {
+		names = append(names, l.Name)
+		for i, v := range l.Values {
+			sums[i] += v
+		}
+	}
+	for _, l := range p.Lines[:20] {
+		for i, v := range l.Values {
+			want[i] += v
+		}
+	}
+	if got := []string{"5", "6", "11", "12", "13", "18", "19", "12 others, summed"}; !slices.Equal(names, got) {
+		t.Errorf("lines %q, want %q", names, got)
+	}
+	if !slices.Equal(sums, want) {
+		t.Errorf("summed up %v, want %v", sums, want)
+	}
+	if len(p.Lines) != 22 || p.Lines[0].Values[2] != 0 {
+		t.Error("drawing a plot has changed it")
+	}
+	p.Lines = append(p.Lines, PlotLine{"in part", []float64{1, math.NaN(), 1}})
+	if rest := p.drawn().Lines[mostLines-1]; !math.IsNaN(rest.Values[1]) || math.IsNaN(rest.Values[0]) {
+		t.Errorf("the sum of what is not known in part is %v", rest.Values)
+	}
+}
+
+func TestPlotFoldsBars(t *testing.T) {
+	p := &Plot{Kind: Bars, Lines: []PlotLine{{Name: "a"}, {Name: "b"}}}
+	for i := range 30 {
+		p.Labels = append(p.Labels, fmt.Sprint(i))
+		p.Lines[0].Values = append(p.Lines[0].Values, 1)
+		p.Lines[1].Values = append(p.Lines[1].Values, float64(i))
+	}
+	d := p.drawn()
+	if len(d.Labels) != mostBars || d.Labels[mostBars-1] != "19 others" {
+		t.Errorf("bars %q", d.Labels)
+	}
+	if a, b := d.Lines[0].Values[mostBars-1], d.Lines[1].Values[mostBars-1]; a != 19 || b != 380 {
+		t.Errorf("the others are %v and %v, want 19 and 380", a, b)
+	}
+	if len(p.Lines[0].Values) != 30 {
+		t.Error("drawing a plot has changed it")
+	}
+}
+
+// A course in letters has the last of what each letter stands for, and a dot for what is not known.
+func TestSparks(t *testing.T) {
+	nan := math.NaN()
+	for _, tt := range []struct {
+		values []float64
+		room   int
+		want   string
+	}{
+		{nil, 8, ""},
+		{[]float64{5}, 8, "▁"},
+		{[]float64{0, 1, 2, 3, 4, 5, 6, 7}, 8, "▁▂▃▄▅▆▇█"},
+		{[]float64{7, 0, 7, 1}, 2, "▁▂"}, // the second and the fourth, of 0 to 7
+		{[]float64{nan, 1, nan, 2}, 8, "·▁·█"},
+		{[]float64{nan, nan}, 8, "··"},
+	} {
+		if got := sparks(tt.values, tt.room); got != tt.want {
+			t.Errorf("%v in %d: %s, want %s", tt.values, tt.room, got, tt.want)
+		}
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for _, tt := range []struct {
+		unit Unit
+		v    float64
+		want string
+	}{
+		{Count, 28636, "28636"}, {Count, 0.25, "0.3"}, {Count, math.NaN(), "-"}, {Count, math.Inf(1), "-"},
+		{Bytes, 0, "0 B"}, {Bytes, 212 << 20, "212.0 MiB"}, {Bytes, -2048, "−2.0 KiB"}, {Share, 0.125, "12.5 %"}, {Share, 2, "200.0 %"},
+	} {
+		if got := tt.unit.text(tt.v); got != tt.want {
+			t.Errorf("%v of unit %d is %q, want %q", tt.v, tt.unit, got, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		unit      Unit
+		v         float64
+		want, raw string
+	}{
+		{Count, 12, "+12", "12"}, {Count, -12.5, "−12.5", "-12.5"}, {Count, 0, "=", "0"}, {Count, 0.01, "+<0.1", "0.01"},
+		{Count, -0.01, "−<0.1", "-0.01"}, {Bytes, -1024, "−1.0 KiB", "-1024"}, {Bytes, 3 << 20, "+3.0 MiB", "3145728"}, {Count, math.NaN(), "-", ""},
+	} {
+		if c := signed(tt.unit, tt.v); c.Text != tt.want || c.Raw != tt.raw {
+			t.Errorf("a change of %v is %q, %q, want %q, %q", tt.v, c.Text, c.Raw, tt.want, tt.raw)
+		}
+	}
+}
+
+// Each connection in ESTAB is in one bucket of idle times, and what is not known is told.
+func TestIdlePlot(t *testing.T) {
+	for i, end := range idleBounds {
+		if idleBucket(end) != i+1 || idleBucket(end-1) != i {
+			t.Errorf("around %v: buckets %d and %d", end, idleBucket(end-1), idleBucket(end))
+		}
+	}
+	r := leaking()
+	p := r.Procs()[0]
+	plot := idlePlot(r, p)
+	n := 0.0
+	for _, v := range plot.totals() {
+		n += v
+	}
+	if want := float64(countsOf(p).estab); n != want || plot.Note != "" {
+		t.Errorf("%v connections and %q, want %v", n, plot.Note, want)
+	}
+	p.Usual = diag.Usual{Timer: 3, NoTimer: 4}
+	if plot := idlePlot(r, p); !strings.Contains(plot.Note, "7 connections") {
+		t.Errorf("of 7 that were not kept it says %q", plot.Note)
+	}
+}
+
+// CSV has every number of a plot, not only those that are drawn.
+func TestPlotsInCSV(t *testing.T) {
+	rows := readCSV(t, write(t, "csv", SeriesOf(overAWhile()), Options{Top: 1}))
+	at := func(key string) int { return slices.Index(rows[0], key) }
+	groups := map[string]int{}
+	for _, row := range rows[1:] {
+		if row[0] == "plot" && row[at("plot")] == "groups" {
+			groups[row[at("line")]]++
+			if _, err := time.Parse(time.RFC3339, row[at("at")]); err != nil || row[at("pid")] != "4242" {
+				t.Fatalf("a sample %q", row)
+			}
+		}
+	}
+	if len(groups) != 12 {
+		t.Errorf("%d groups: %v", len(groups), groups)
+	}
+	for name, n := range groups {
+		if n != sampled {
+			t.Errorf("%d samples of %s", n, name)
+		}
+	}
+}
