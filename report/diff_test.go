@@ -136,7 +136,11 @@ func TestDiffUnknown(t *testing.T) {
 		t.Errorf("%+v", doc)
 	}
 	for _, format := range []string{"table", "wide", "csv", "html"} {
-		if out := write(t, format, Diff(d), Options{}); bytes.Contains(out, []byte("NaN")) || bytes.Contains(out, []byte("-1")) || bytes.Contains(out, []byte("−1")) {
+		out := write(t, format, Diff(d), Options{})
+		if _, main, ok := bytes.Cut(out, []byte("<main")); ok { // the script has numbers of its own
+			out, _, _ = bytes.Cut(main, []byte("</main>"))
+		}
+		if bytes.Contains(out, []byte("NaN")) || bytes.Contains(out, []byte("-1")) || bytes.Contains(out, []byte("−1")) {
 			t.Errorf("%s:\n%s", format, out)
 		}
 	}

@@ -118,6 +118,8 @@ var diffShape = object{
 		}},
 	}},
 	"residue_leaked": num, "residue_idle": num, "gaps": list{gapShape},
+}
+
 var seriesShape = object{
 	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num, "span_ms": num, "times": list{instant},
 	"tracks": list{object{
