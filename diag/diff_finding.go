@@ -164,7 +164,7 @@ func serviceOf(f *Finding) (port uint16, ok bool) {
 // unjudged: the processes are not there, or the descriptors of one could not be read.
 func (m *match) unjudged(side int) bool {
 	procs := m.procs[side]
-	return len(procs) == 0 || slices.ContainsFunc(procs, func(p *Proc) bool { return p.Open < 0 })
+	return len(procs) == 0 || slices.ContainsFunc(procs, (*Proc).unread)
 }
 
 // Where names the service in a sentence, "" when it is of several.

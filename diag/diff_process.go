@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/sockleak/sockleak/procfd"
 )
 
 // Match is how the processes of both sides belong together.
@@ -195,7 +193,7 @@ func (m *match) change(interval time.Duration) ProcessChange {
 			p.PIDs[i] = append(p.PIDs[i], q.PID)
 			p.Open[i] = plus(p.Open[i], q.Open)
 			p.Sockets[i] = plus(p.Sockets[i], tcpOf(q))
-			p.RSS[i] += int(min(q.RSS, math.MaxInt64>>20))
+			p.RSS[i] = plus(p.RSS[i], rssOf(q))
 			p.CPU[i] += q.CPU
 		}
 		if len(procs) == 0 {
@@ -214,6 +212,14 @@ func (m *match) change(interval time.Duration) ProcessChange {
 		}
 	}
 	return p
+}
+
+// rssOf is not known where the list has no memory: no process has none.
+func rssOf(p *Proc) int {
+	if p.RSS == 0 {
+		return NotKnown
+	}
+	return int(min(p.RSS, math.MaxInt64>>20))
 }
 
 // plus is not known when one of both is not.
@@ -237,7 +243,7 @@ func perMinute(n [2]int, interval time.Duration) float64 {
 
 // tcpOf counts the TCP sockets that a process holds; not known when its descriptors could not be read.
 func tcpOf(p *Proc) int {
-	if p.Open < 0 || p.Open != 0 && p.ByKind == [procfd.NumKinds]int{} {
+	if p.unread() {
 		return NotKnown
 	}
 	n := p.Usual.Timer + p.Usual.NoTimer + len(p.Dark)

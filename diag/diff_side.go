@@ -59,7 +59,7 @@ func newSideCount(s *Side) *sideCount {
 func (c *sideCount) countKept() {
 	procs := c.Result.Procs()
 	c.whole, c.sockets = false, c.kept
-	c.blind = len(procs) > 0 && !slices.ContainsFunc(procs, func(p *Proc) bool { return p.Open >= 0 })
+	c.blind = len(procs) > 0 && !slices.ContainsFunc(procs, func(p *Proc) bool { return !p.unread() })
 }
 
 // kept yields what the diagnosis has kept, each socket once, and counts what it has not.

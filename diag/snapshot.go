@@ -236,6 +236,11 @@ type DarkSocket struct {
 	Direction Direction
 }
 
+// unread: its descriptors could not be read, so what it holds is not known.
+func (p *Proc) unread() bool {
+	return len(p.Held)+len(p.Sockets) == 0 && (p.Open < 0 || p.Open > 0 && p.ByKind == [procfd.NumKinds]int{})
+}
+
 // Listens are the ports that the process listens on.
 func (p *Proc) Listens() map[uint16]bool {
 	ports := map[uint16]bool{}

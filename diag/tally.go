@@ -130,6 +130,8 @@ type Tally struct {
 	// NoClocks counts connections that came without TCP_INFO while it was wanted: their idle times are not
 	// known, and [Filter.MinIdle] leaves them out.
 	NoClocks int
+	// NoTimers counts sockets of which it is not told whether a timer runs: where there are any, a group's timers are not known.
+	NoTimers int
 
 	started  bool
 	filtered bool // the filter may leave something out
@@ -164,6 +166,9 @@ func (t *Tally) Add(s *netlinkss.Socket) {
 	if t.filtered && !t.Filter.Keep(s) {
 		return
 	}
+	if s.Timer == netlinkss.TimerUnknown {
+		t.NoTimers++
+	}
 	if s.IsIPv4() {
 		t.IPv4.add(s)
 	} else {
@@ -191,12 +196,13 @@ func (t *Tally) Merge(other *Tally) {
 	t.IPv4 = *t.IPv4.Sum(&other.IPv4)
 	t.IPv6 = *t.IPv6.Sum(&other.IPv6)
 	t.NoClocks += other.NoClocks
+	t.NoTimers += other.NoTimers
 	t.parts = append(append(t.parts, other), other.parts...)
 }
 
 // Reset forgets what was counted, for another sample. Buffers, and what Spill has of space, are used again.
 func (t *Tally) Reset() {
-	t.IPv4, t.IPv6, t.NoClocks = Matrix{}, Matrix{}, 0
+	t.IPv4, t.IPv6, t.NoClocks, t.NoTimers = Matrix{}, Matrix{}, 0, 0
 	t.started = false
 	t.table.clear()
 	t.runs, t.spilled = t.runs[:0], 0

@@ -36,6 +36,8 @@ type Process struct {
 	CPU     time.Duration // that it has used, of all its threads, in steps of 10 ms
 	Threads int
 	State   byte // of the thread group leader, as in /proc/PID/stat
+	// Listed: a list of sockets names it, and nothing is known of it but its number, its name and those sockets.
+	Listed bool
 	// Kernel: a thread of the kernel. It holds nothing, and no more is read of it.
 	Kernel bool
 

@@ -12,6 +12,7 @@ type Options struct {
 	Sort     string
 	NoHeader bool // leave out the column names
 	Color    bool
+	NoPlots  bool
 	Width    int // columns of the terminal, for wrapping text; 0: 100
 
 	wide  bool
@@ -49,6 +50,9 @@ func Write(w io.Writer, format string, v Value, o Options) error {
 	for _, f := range Formats() {
 		if f.Name == format {
 			b := bufio.NewWriterSize(w, 64<<10)
+			if o.NoPlots {
+				v = plotless{v}
+			}
 			if err := f.write(b, v, o); err != nil {
 				return fmt.Errorf("write report: %w", err)
 			}
@@ -59,4 +63,15 @@ func Write(w io.Writer, format string, v Value, o Options) error {
 		}
 	}
 	return fmt.Errorf("unknown format %q", format)
+}
+
+// plotless is a value without its plots.
+type plotless struct{ Value }
+
+func (v plotless) document(o Options) *Document {
+	d := v.Value.document(o)
+	for i := range d.Sections {
+		d.Sections[i].Plots = nil
+	}
+	return d
 }

@@ -44,11 +44,11 @@ func encodeJSON(v any) ([]byte, error) {
 
 // wireHead begins every document.
 type wireHead struct {
-	Schema  string `json:"schema"`
-	TakenAt string `json:"taken_at"`
-	Host    string `json:"host"`
-	Kernel  string `json:"kernel"`
-	TookMS  int64  `json:"took_ms"`
+	Schema  string  `json:"schema"`
+	TakenAt *string `json:"taken_at"`
+	Host    string  `json:"host"`
+	Kernel  string  `json:"kernel"`
+	TookMS  int64   `json:"took_ms"`
 }
 
 type wireGap struct {
@@ -67,6 +67,15 @@ func wireGaps(gaps []diag.Gap) []wireGap {
 
 // rfc3339 is a time in UTC, to the millisecond.
 func rfc3339(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// momentOf is null where nobody knows the moment.
+func momentOf(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := rfc3339(t)
+	return &s
+}
 
 // ms is a span in ms, null when it is not known.
 func ms(s diag.Span) *int64 {

@@ -71,7 +71,9 @@ func titleAt(command string, s *diag.Snapshot) string {
 	if s.Host.Kernel != "" {
 		parts = append(parts, "Linux "+s.Host.Kernel)
 	}
-	parts = append(parts, s.At.UTC().Format("2006-01-02 15:04:05Z"))
+	if !s.At.IsZero() {
+		parts = append(parts, s.At.UTC().Format("2006-01-02 15:04:05Z"))
+	}
 	return strings.Join(parts, " · ")
 }
 

@@ -35,14 +35,14 @@ type wireProcess struct {
 	Exe       string        `json:"exe"`
 	Args      []string      `json:"args"` // the first ones, and "…" for the rest: see wireArgs
 	Runtime   string        `json:"runtime"`
-	UID       uint32        `json:"uid"`
-	StartedAt string        `json:"started_at"`
-	UptimeMS  int64         `json:"uptime_ms"`
+	UID       *uint32       `json:"uid"` // null, as the three others, of a process that a list names
+	StartedAt *string       `json:"started_at"`
+	UptimeMS  *int64        `json:"uptime_ms"`
 	Cgroup    string        `json:"cgroup"`
 	Netns     uint64        `json:"netns"`
 	FDs       wireFDs       `json:"fds"`
 	Sockets   wireTCPCounts `json:"sockets"`
-	RSSBytes  uint64        `json:"rss_bytes"`
+	RSSBytes  *uint64       `json:"rss_bytes"`
 	// Leaked counts sockets, Risks findings.
 	Leaked        int               `json:"leaked"`
 	Risks         int               `json:"risks"`
@@ -215,7 +215,7 @@ func (v leakscan) wireOf(procs []*standing, o Options) wireLeakscan {
 	rules, _ := rulesOf(r)
 	w := wireLeakscan{
 		wireHead: wireHead{
-			Schema: leakscanSchema, TakenAt: rfc3339(r.Snapshot.At), Host: r.Snapshot.Host.Name,
+			Schema: leakscanSchema, TakenAt: momentOf(r.Snapshot.At), Host: r.Snapshot.Host.Name,
 			Kernel: r.Snapshot.Host.Kernel, TookMS: r.Took.Milliseconds(),
 		},
 		Thresholds: wireThresholds{
@@ -245,9 +245,7 @@ func idleThreshold(r *diag.Result) time.Duration {
 func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	w := wireProcess{
-		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, UID: p.UID,
-		StartedAt: rfc3339(s.At.Add(-p.Uptime)), UptimeMS: p.Uptime.Milliseconds(), Cgroup: p.Cgroup,
-		Netns: p.Netns, RSSBytes: p.RSS,
+		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns,
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{
 			ByState: c.byState, EstabTimer: c.timer, EstabNoTimer: c.noTimer, Dark: c.dark, OtherNetns: c.foreign,
@@ -256,6 +254,10 @@ func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 		Leaked: st.leaked, Risks: st.risks, LeakPerMinute: rounded(g.PerMinute),
 		FDLimitInMS: msAhead(g.FDsIn), PortsOutInMS: msAhead(g.PortsIn),
 		AcceptQueues: []wireAcceptQueue{}, Destinations: []wireDestination{},
+	}
+	if !p.Listed {
+		up := p.Uptime.Milliseconds()
+		w.UID, w.StartedAt, w.UptimeMS, w.RSSBytes = &p.UID, momentOf(s.At.Add(-p.Uptime)), &up, &p.RSS
 	}
 	if g.PortsPeer != "" {
 		w.PortsOutPeer = &g.PortsPeer

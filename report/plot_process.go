@@ -37,7 +37,7 @@ const fewConnections = 2
 
 // idlePlot counts connections in ESTAB by how long nothing has moved on them, apart by whether the kernel has a timer on them.
 func idlePlot(r *diag.Result, p *diag.Proc) *Plot {
-	with, without := make([]float64, len(idleLabels)), make([]float64, len(idleLabels))
+	with, without, untold := make([]float64, len(idleLabels)), make([]float64, len(idleLabels)), make([]float64, len(idleLabels))
 	known, unknown, bounds := 0, p.Usual.Timer+p.Usual.NoTimer, 0
 	for i := range p.Held {
 		h := &p.Held[i]
@@ -53,9 +53,12 @@ func idlePlot(r *diag.Result, p *diag.Proc) *Plot {
 		if !idle.Exact {
 			bounds++
 		}
-		if at := idleBucket(idle.D); h.Timer == netlinkss.TimerOff {
+		switch at := idleBucket(idle.D); h.Timer {
+		case netlinkss.TimerUnknown:
+			untold[at]++
+		case netlinkss.TimerOff:
 			without[at]++
-		} else {
+		default:
 			with[at]++
 		}
 	}
@@ -65,6 +68,9 @@ func idlePlot(r *diag.Result, p *diag.Proc) *Plot {
 	plot := &Plot{
 		Kind: Histogram, Name: "idle", Title: "Connections in ESTAB by idle time", Of: ofConnections, Axis: "idle for", PID: p.PID, Shown: ToWide,
 		Labels: idleLabels[:], Lines: []PlotLine{{"no timer", without}, {"timer", with}},
+	}
+	if slices.Max(untold) > 0 {
+		plot.Lines = append(plot.Lines, PlotLine{"timer not told", untold})
 	}
 	if bounds > 0 {
 		plot.Axis = "idle for, at the least"
@@ -189,5 +195,8 @@ func (v tcpstat) groupPlots() []*Plot {
 		plot.Note = "Left out: " + plural(rest, "smaller group") + "."
 	}
 	plot.Lines = []PlotLine{without, with, other}
+	if v.s.Tally.NoTimers > 0 {
+		return nil // it tells the sockets apart by their timers
+	}
 	return []*Plot{plot}
 }

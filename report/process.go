@@ -39,6 +39,8 @@ func countsOf(p *diag.Proc) counts {
 		case h.State == netlinkss.CloseWait:
 			c.closeWait++
 		case h.State != netlinkss.Estab:
+		case h.Timer == netlinkss.TimerUnknown:
+			c.estab++
 		case h.Timer == netlinkss.TimerOff:
 			c.estab++
 			c.noTimer++
@@ -84,6 +86,9 @@ func commandLine(p *diag.Proc) string {
 }
 
 func processFacts(p *diag.Proc) string {
+	if p.Listed {
+		return "named in the list, which tells no more of it"
+	}
 	parts := []string{"up " + diag.FormatDuration(p.Uptime), "uid " + strconv.Itoa(int(p.UID)), "RSS " + bytesText(p.RSS)}
 	if p.Runtime != "" {
 		parts = append(parts, "runtime "+p.Runtime)
@@ -138,6 +143,8 @@ func tcpFacts(p *diag.Proc, c counts) string {
 		n := c.byState[s.String()]
 		switch {
 		case n == 0:
+		case s == netlinkss.Estab && c.noTimer+c.timer < n:
+			parts = append(parts, fmt.Sprintf("ESTAB %d (their timers are not told)", n))
 		case s == netlinkss.Estab:
 			parts = append(parts, fmt.Sprintf("ESTAB %d (%d without a timer, %d with)", n, c.noTimer, c.timer))
 		default:
@@ -245,9 +252,13 @@ func processTable(s *standing) *Table {
 	add("name", text(p.Name))
 	add("exe", text(p.Exe))
 	add("runtime", text(p.Runtime))
-	add("uid", number(p.UID))
-	add("uptime_ms", duration(p.Uptime))
-	add("rss_bytes", number(p.RSS))
+	uid, up, rss := number(p.UID), duration(p.Uptime), number(p.RSS)
+	if p.Listed {
+		uid, up, rss = Cell{}, Cell{}, Cell{}
+	}
+	add("uid", uid)
+	add("uptime_ms", up)
+	add("rss_bytes", rss)
 	add("open_fds", optional(p.Open))
 	limit := Cell{} // none, or not known
 	if p.SoftLimit != procfd.NoLimit && p.SoftLimit != 0 {

@@ -66,7 +66,7 @@ var leakscanShape = object{
 var timersShape = object{"sockets": num, "timers": numbered{"": num}}
 
 var tcpstatShape = object{
-	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num, "source": str, "sockets": num, "by": str, "idle_times": boolean,
+	"schema": str, "taken_at": orNull{instant}, "host": str, "kernel": str, "took_ms": num, "source": str, "sockets": num, "by": str, "idle_times": boolean,
 	"states": list{object{"state": str, "sockets": num, "timers": numbered{"": num}, "ipv4": timersShape, "ipv6": timersShape}},
 	"groups": list{object{
 		"key": str, "sockets": num, "estab": num, "estab_timer": num, "estab_no_timer": num, "close_wait": num,

@@ -281,7 +281,7 @@ func (v statSeries) wire(o Options) any {
 
 func wireSeriesOf(s *diag.Series, at *diag.Snapshot, took time.Duration) *wireSeries {
 	w := &wireSeries{
-		wireHead: wireHead{Schema: seriesSchema, TakenAt: rfc3339(at.At), Host: at.Host.Name, Kernel: at.Host.Kernel, TookMS: took.Milliseconds()},
+		wireHead: wireHead{Schema: seriesSchema, TakenAt: momentOf(at.At), Host: at.Host.Name, Kernel: at.Host.Kernel, TookMS: took.Milliseconds()},
 		Times:    []string{}, Tracks: []wireTrack{},
 	}
 	if s == nil {

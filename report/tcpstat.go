@@ -138,8 +138,8 @@ func (v tcpstat) groups() Section {
 	for i := range v.s.Groups {
 		g := &v.s.Groups[i]
 		row := []Cell{
-			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), number(g.EstabTimer),
-			number(g.EstabNoTimer), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {},
+			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), optional(v.timers(g.EstabTimer)),
+			optional(v.timers(g.EstabNoTimer)), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {},
 		}
 		if p, ok := v.s.Tally.Owner(g); ok {
 			row[len(row)-2], row[len(row)-1] = number(p.PID), number(p.UID)
@@ -153,6 +153,14 @@ func (v tcpstat) groups() Section {
 		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
 	}
 	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Plots: v.groupPlots(), Table: t}
+}
+
+// timers is a number of sockets by their timers, -1 where these are not told.
+func (v tcpstat) timers(n int) int {
+	if v.s.Tally.NoTimers > 0 {
+		return -1
+	}
+	return n
 }
 
 // rest is how many groups were left out.
@@ -205,8 +213,8 @@ type wireGroup struct {
 	Key          string `json:"key"`
 	Sockets      int    `json:"sockets"`
 	Estab        int    `json:"estab"`
-	EstabTimer   int    `json:"estab_timer"`
-	EstabNoTimer int    `json:"estab_no_timer"`
+	EstabTimer   *int   `json:"estab_timer"`
+	EstabNoTimer *int   `json:"estab_no_timer"`
 	CloseWait    int    `json:"close_wait"`
 	OldestIdleMS *int64 `json:"oldest_idle_ms"`
 	RecvQ        uint64 `json:"recv_q"`
@@ -226,7 +234,7 @@ func (v tcpstat) wire(Options) any {
 	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
 	w := wireTcpstat{
 		wireHead: wireHead{
-			Schema: tcpstatSchema, TakenAt: rfc3339(s.Snapshot.At), Host: s.Snapshot.Host.Name,
+			Schema: tcpstatSchema, TakenAt: momentOf(s.Snapshot.At), Host: s.Snapshot.Host.Name,
 			Kernel: s.Snapshot.Host.Kernel, TookMS: s.Took.Milliseconds(),
 		},
 		Source: s.Source, Sockets: all.Total(), States: []wireState{}, By: s.Tally.By.String(),
@@ -246,7 +254,7 @@ func (v tcpstat) wire(Options) any {
 	for i := range s.Groups {
 		g := &s.Groups[i]
 		w.Groups = append(w.Groups, wireGroup{
-			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: g.EstabTimer, EstabNoTimer: g.EstabNoTimer,
+			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: known(v.timers(g.EstabTimer)), EstabNoTimer: known(v.timers(g.EstabNoTimer)),
 			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g),
 		})
 	}
