@@ -95,6 +95,7 @@ func TestListNetstatPasted(t *testing.T) {
 		{"nothing but its header", netstatHeader, 0, nil},
 		{"the kernel's own", procNetTitle + procNetLine + procNetLine, 2, nil},
 		{"the kernel's own, both", procNetTitle + procNetLine + procNetTitle + procNet6Line, 2, nil},
+		{"the kernel's own, in no state", procNetTitle + procNetLine + strings.Replace(procNetLine, " 08 ", " 00 ", 1), 1, map[string]int{LossUnread: 1}},
 		{"the kernel's own, cut in the inode", procNetTitle + procNetLine + procNetLine[:strings.Index(procNetLine, "123456")+3] + "\n", 1, map[string]int{LossUnread: 1}},
 	} {
 		rows, losses, err := readList(c.in)

@@ -16,7 +16,7 @@ func (l *List) procNet(in *lines, yield func(*Socket, error) bool) bool {
 		case !isProcRow(first, local):
 		case in.open:
 			l.losses.cut++
-		case in.long || decodeProcNet(in.line[bytes.IndexByte(in.line, first[0]):], procFamily(local), &s) != nil || !procWhole(&t):
+		case in.long || decodeProcNet(in.line[bytes.IndexByte(in.line, first[0]):], procFamily(local), &s) != nil || !procWhole(&t) || !procState(&s):
 			l.losses.bad(in.n, in.line)
 		default:
 			if !l.give(&s, nil, LackCookie|LackHolders, yield) {
@@ -50,4 +50,9 @@ func procWhole(t *tokens) bool {
 		t.next()
 	}
 	return len(t.next()) > 0
+}
+
+// procState reports whether the numbers are some that a kernel writes.
+func procState(s *Socket) bool {
+	return s.State >= Estab && s.State <= NewSynRecv && s.Timer != TimerUnknown
 }

@@ -18,6 +18,7 @@ type ssRow struct {
 	has         int  // how much of tcp_info, by its newest word
 	torn        bool // of its words of tcp_info some may be missing
 	cut         bool // its line is cut behind the addresses
+	further     bool // what is read stands on a further line
 	mptcp       bool // it is no TCP socket
 	blankEnd    bool // its last line ends in a blank: nothing of it is broken
 	congestion  Name
@@ -113,6 +114,7 @@ func (r *ssRow) more(line []byte, run *ssRun, open bool) {
 		r.torn = true
 		return
 	}
+	r.further = true
 	r.words(line, 0)
 }
 
@@ -157,6 +159,7 @@ func (r *ssRow) finish(run *ssRun) {
 		r.lack |= LackTimer
 	}
 	if !r.inode {
+		s.Inode, s.UID = 0, 0
 		r.lack |= LackInode | LackUID
 	}
 	if s.Cookie == 0 {
@@ -239,8 +242,8 @@ func (r *ssRow) cutEnd(line []byte) bool {
 		return true
 	}
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
-	minisock := r.sock.State == TimeWait || r.sock.State == SynRecv || r.sock.Timer == TimerTimeWait
-	return bytes.HasPrefix(last, []byte("uid:")) || bytes.HasPrefix(last, []byte("ino:")) || bytes.HasPrefix(last, []byte("sk:")) && !minisock
+	// Behind the cookie, a socket that a process holds has its arrow.
+	return bytes.HasPrefix(last, []byte("uid:")) || bytes.HasPrefix(last, []byte("ino:")) || bytes.HasPrefix(last, []byte("sk:")) && r.sock.Inode != 0
 }
 
 // endsInWord reports whether a line ends inside of a word with brackets.

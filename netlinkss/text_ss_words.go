@@ -53,7 +53,7 @@ func (r *ssRow) words(line []byte, at int) {
 	t := tokens{line: line, at: at}
 	for word := t.next(); len(word) > 0; word = t.next() {
 		switch {
-		case bytes.HasPrefix(word, usersWord):
+		case bytes.HasPrefix(word, usersWord) && !r.further:
 			users, rest, ok := appendUsers(r.users, line[t.from:])
 			r.users = users
 			if !ok {
@@ -140,6 +140,24 @@ func (r *ssRow) value(key, value []byte) {
 		r.infoValue(w, value)
 		return
 	}
+	switch string(key) {
+	case "timer", "uid", "ino", "sk":
+		if !r.further {
+			r.identity(key, value)
+		}
+	case "rto":
+		r.rto(value)
+	case "retrans":
+		r.retrans(value)
+	case "write_seq", "snd_una", "rcv_nxt":
+		r.mptcp = true
+	default:
+		r.rareValue(key, value)
+	}
+}
+
+// identity reads what stands on the first line alone.
+func (r *ssRow) identity(key, value []byte) {
 	s := &r.sock
 	switch string(key) {
 	case "timer":
@@ -154,14 +172,6 @@ func (r *ssRow) value(key, value []byte) {
 		if n := r.detail(hexNumber(value)); n>>48 == 0 {
 			s.Cookie = n
 		}
-	case "rto":
-		r.rto(value)
-	case "retrans":
-		r.retrans(value)
-	case "write_seq", "snd_una", "rcv_nxt":
-		r.mptcp = true
-	default:
-		r.rareValue(key, value)
 	}
 }
 
