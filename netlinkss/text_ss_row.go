@@ -151,7 +151,7 @@ func (r *ssRow) finish(run *ssRun) {
 	r.addresses(run)
 	if !r.timer {
 		s.Timer = TimerOff
-		if r.cut || r.unclosed != nil || !r.option && !run.timers {
+		if r.cut || r.unclosed != nil || !run.timers {
 			s.Timer = TimerUnknown
 		}
 	}
