@@ -139,6 +139,15 @@ func (s *Socket) SetInfo(b []byte) {
 	}
 }
 
+// Attrs are the attributes that the record carried in a usable length.
+func (s *Socket) Attrs() Attrs { return s.present }
+
+// SetPresence says of a socket that was put together field by field which attributes it has, and how many bytes of Info are the
+// kernel's.
+func (s *Socket) SetPresence(a Attrs, infoLen int) {
+	s.present, s.infoLen = a, uint16(min(max(infoLen, 0), sizeofTCPInfo))
+}
+
 // Unmap turns a v4-mapped address into the IPv4 address and leaves others as they are.
 func Unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
