@@ -48,16 +48,21 @@ func samplesOf(f *diag.Finding, o Options) []diag.Sample {
 }
 
 func sampleTable(f *diag.Finding, o Options) *Table {
-	samples := samplesOf(f, o)
+	t := socketTable(f, samplesOf(f, o))
+	if rest := len(f.Samples) - len(t.Rows); rest > 0 {
+		t.More = fmt.Sprintf("… and %d more: %s--top 0 shows all", rest, o.allBy)
+	}
+	return t
+}
+
+// socketTable has a row for each of the samples, in their order.
+func socketTable(f *diag.Finding, samples []diag.Sample) *Table {
 	alien := slices.ContainsFunc(samples, func(s diag.Sample) bool { return holderPID(f, s) != f.Proc.PID })
 	t := &Table{Name: "socket", Columns: sampleColumns(alien)}
 	for _, s := range samples {
 		t.keepQueue("recv_q", s.RecvQ)
 		t.keepQueue("send_q", s.SendQ)
 		t.Rows = append(t.Rows, sampleRow(f, s))
-	}
-	if rest := len(f.Samples) - len(t.Rows); rest > 0 {
-		t.More = fmt.Sprintf("… and %d more: %s--top 0 shows all", rest, o.allBy)
 	}
 	return t
 }
