@@ -1,43 +1,21 @@
 package main
 
 import (
-	"fmt"
-	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
-)
 
-// openTerminal returns both ends of a new terminal: what is written to keys is typed.
-func openTerminal() (keys, terminal *os.File, err error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open a terminal: %w", err)
-	}
-	keys = os.NewFile(uintptr(fd), "/dev/ptmx")
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		terminal, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err != nil {
-		keys.Close()
-		return nil, nil, fmt.Errorf("open a terminal: %w", err)
-	}
-	return keys, terminal, nil
-}
+	"github.com/sockleak/sockleak/cmd/internal/pty"
+)
 
 func scriptKeys(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: keys NAME PROGRAM ARG…")
 	}
-	keys, terminal, err := openTerminal()
+	keys, terminal, err := pty.Open()
 	ts.Check(err)
 	ts.Defer(func() { keys.Close() })
 	startJob(ts, args[0], args[1:], terminal)
