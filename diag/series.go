@@ -1,14 +1,21 @@
 package diag
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 
+	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// Series is what was measured over time: numbers and no sockets. Its memory is bounded, however many looks are added: beyond
-// [Series.Most] samples every second of those before the last is given up, and each process follows at most [MostGroups] groups.
+// Series is what was measured over time: numbers, and of the sockets the cookies of the last sample alone. Its memory is bounded,
+// however many looks are added: beyond [Series.Most] samples, or mostValues numbers, every second of those before the last is
+// given up; each process follows at most [MostGroups] groups; and of processes that have ended the last [MostEnded] are kept.
+//
+// [Series.Measure] before [Check] lets the rules see the look that they judge; [Series.Add] then adds what they found. With Add
+// alone the rules see the looks before.
 type Series struct {
 	// Most is how many samples are kept; 0: [DefaultMost].
 	Most int
@@ -17,6 +24,8 @@ type Series struct {
 	Tracks []*Track    // in the order in which they were first seen
 
 	byProc map[procKey]*Track
+	began  time.Time // the first sample that was ever taken
+	gen    uint32    // samples ever taken
 }
 
 const (
@@ -24,6 +33,11 @@ const (
 	DefaultMost = 900
 	// MostGroups is how many groups of sockets one process is followed by. What is further is counted together.
 	MostGroups = 64
+	// MostEnded is how many processes that have ended are kept.
+	MostEnded = 64
+
+	mostValues   = 8 << 20 // numbers of all lines together
+	fewestValues = 64      // samples that are kept, however many lines there are
 )
 
 // Track is one process over time, or a host's sockets (PID 0).
@@ -36,13 +50,34 @@ type Track struct {
 	Lines []*Line
 
 	byKey map[LineKey]*Line
-	alive map[uint64]aliveIn // by cookie: the sockets of the last sample
-	first int                // the sample that saw it first
+	known []knowledge // for each of [Series.Times], what could be counted then
+	seen  uint32      // the number of the last sample that it was in
+
+	sockets *socketTrack // nil for a host
+	cpu     time.Duration
+	cpuAt   time.Time // of cpu; the zero time before the first
 }
 
-type aliveIn struct {
-	group string
-	seen  uint32 // the number of the sample
+// knowledge is what could be counted of a process in a sample.
+type knowledge uint8
+
+const (
+	knowsFDs    knowledge = 1 << iota // its descriptors
+	knowsStates                       // its TCP sockets by state and timer
+	knowsGroups                       // and by group
+)
+
+// of is what must be known for a line of a kind to say 0 of what was not there.
+func (k LineKind) of() knowledge {
+	switch k {
+	case LineOpen, LineFDs:
+		return knowsFDs
+	case LineState, LineTimer:
+		return knowsStates
+	case LineGroup:
+		return knowsGroups
+	}
+	return 0
 }
 
 // LineKind is what a line counts.
@@ -52,9 +87,9 @@ type LineKind uint8
 const (
 	LineOpen   LineKind = iota // descriptors
 	LineFDs                    // descriptors of one kind; Name is [procfd.Kind.String]
-	LineState                  // TCP sockets in one state; Name is as ss has it
+	LineState                  // TCP sockets in one state; Name is as ss has it, [DarkState] for those that are not listed
 	LineTimer                  // connections in ESTAB; Name is "no timer" or "timer"
-	LineGroup                  // TCP sockets of one group; Name is [GroupLine]
+	LineGroup                  // sockets of one group; Name is [GroupLine]; of a host that which it is grouped by, and its key
 	LineLeaked                 // sockets in findings of severity leak; Name is "leaked"
 	LineRSS                    // bytes
 	LinePSS                    // bytes
@@ -72,9 +107,14 @@ type LineKey struct {
 type Line struct {
 	LineKey
 	Values []float64 // one for each of [Series.Times]; NaN: not known then
-	// Born and Died are how many sockets of the group have come and gone since the first sample, by cookie: nil but for LineGroup.
-	// What comes and goes between two samples is in neither.
+	// Born and Died are how many sockets have come into the group and gone from it since the first sample, by cookie: nil but for
+	// LineGroup, NaN where it is not known. What comes and goes between two samples is in neither; what moves to another group has
+	// gone from the one and come into the other.
 	Born, Died []float64
+
+	born, died float64 // so far
+	// stayed are how many have been seen for at least each of stayAges, for each of [Series.Times]: nil but for LineGroup.
+	stayed [len(stayAges)][]float32
 }
 
 // Last is the youngest value, NaN when it is not known.
@@ -110,21 +150,34 @@ func (s *Series) Span() time.Duration {
 	return s.Times[len(s.Times)-1].Sub(s.Times[0])
 }
 
-// Add measures a judged look. It must be younger than those before it.
+// Measure adds a look. It must be younger than those before it: another is left out.
+func (s *Series) Measure(snap *Snapshot) {
+	if !s.begin(snap.At) {
+		return
+	}
+	for _, space := range snap.Spaces {
+		for _, p := range space.Procs {
+			t := s.trackOf(procKey{p.PID, p.Start}, p.Name)
+			t.sample(s)
+			t.Limit = p.SoftLimit
+			t.measure(p, s)
+		}
+	}
+	s.end()
+}
+
+// Add measures a look that was judged, unless [Series.Measure] has, and takes what was found in it.
 func (s *Series) Add(r *Result) {
-	n := len(s.Times)
-	s.Times = append(s.Times, r.Snapshot.At)
-	for _, t := range s.Tracks {
-		t.Ended = true
+	s.Measure(r.Snapshot)
+	n := len(s.Times) - 1
+	if !s.Times[n].Equal(r.Snapshot.At) {
+		return
 	}
 	for _, p := range r.Procs() {
-		t := s.trackOf(p, n)
-		t.Ended, t.Limit = false, p.SoftLimit
-		t.measure(p, n)
-		t.set(LineKey{LineLeaked, "leaked"}, n, float64(leakedBy(r, p)))
+		if t := s.Track(p.PID, p.Start); t != nil && t.seen == s.gen {
+			t.set(LineKey{LineLeaked, "leaked"}, n, float64(leakedBy(r, p)))
+		}
 	}
-	s.pad()
-	s.thin()
 }
 
 func leakedBy(r *Result, p *Proc) (n int) {
@@ -136,104 +189,230 @@ func leakedBy(r *Result, p *Proc) (n int) {
 	return n
 }
 
-func (s *Series) trackOf(p *Proc, n int) *Track {
-	key := procKey{p.PID, p.Start}
+// begin opens a sample.
+func (s *Series) begin(at time.Time) bool {
+	switch n := len(s.Times); {
+	case n == 0:
+		s.began = at
+	case !at.After(s.Times[n-1]):
+		return false
+	}
+	s.Times = append(s.Times, at)
+	s.gen++
+	return true
+}
+
+func (s *Series) trackOf(key procKey, name string) *Track {
 	t := s.byProc[key]
 	if t == nil {
-		t = &Track{PID: p.PID, Start: p.Start, Name: p.Name, first: n, byKey: map[LineKey]*Line{}, alive: map[uint64]aliveIn{}}
+		t = &Track{PID: key.pid, Start: key.start, byKey: map[LineKey]*Line{}}
 		if s.byProc == nil {
 			s.byProc = map[procKey]*Track{}
 		}
 		s.byProc[key] = t
 		s.Tracks = append(s.Tracks, t)
 	}
+	t.Name = name // a process may change it
 	return t
 }
 
-// set puts the value of sample n; a line that was not there counted nothing since its process was first seen.
+// sample notes that the last sample of s has the process. What is known of it is told by what is measured.
+func (t *Track) sample(s *Series) {
+	t.seen, t.Ended = s.gen, false
+	t.known = padded(t.known, len(s.Times), 0)
+}
+
+// set puts the value of sample n. A line that was not there counted nothing in those samples that would have shown it.
 func (t *Track) set(key LineKey, n int, v float64) *Line {
 	l := t.byKey[key]
 	if l == nil {
-		l = &Line{LineKey: key}
-		for i := range n {
-			before := 0.0
-			if i < t.first {
-				before = math.NaN()
-			}
-			l.Values = append(l.Values, before)
-		}
-		if key.Kind == LineGroup {
-			l.Born, l.Died = make([]float64, n), make([]float64, n)
-		}
-		t.byKey[key] = l
-		t.Lines = append(t.Lines, l)
+		l = t.newLine(key, n)
 	}
-	for len(l.Values) < n {
-		l.Values = append(l.Values, math.NaN())
-	}
+	l.Values = padded(l.Values, n, math.NaN())
 	l.Values = append(l.Values[:n], v)
 	return l
 }
 
-// measure takes the numbers of a process.
-func (t *Track) measure(p *Proc, n int) {
-	if p.Open >= 0 {
-		t.set(LineKey{LineOpen, "open"}, n, float64(p.Open))
-		for k, count := range p.ByKind {
-			if key := (LineKey{LineFDs, procfd.Kind(k).String()}); count > 0 || t.byKey[key] != nil {
-				t.set(key, n, float64(count))
-			}
+func (t *Track) newLine(key LineKey, n int) *Line {
+	l := &Line{LineKey: key, Values: make([]float64, 0, n+1)}
+	for i := range n {
+		l.Values = append(l.Values, math.NaN())
+		if t.known[i]&key.Kind.of() != 0 {
+			l.Values[i] = 0
 		}
 	}
-	t.set(LineKey{LineRSS, "rss"}, n, float64(p.RSS))
+	if key.Kind == LineGroup {
+		l.Born, l.Died = slices.Clone(l.Values), slices.Clone(l.Values)
+	}
+	t.byKey[key] = l
+	t.Lines = append(t.Lines, l)
+	return l
 }
 
-// pad gives every line a value for every sample.
+// count is set for a number that has a line only once it was over 0.
+func (t *Track) count(kind LineKind, name string, n int, v int) {
+	if key := (LineKey{kind, name}); v > 0 || t.byKey[key] != nil {
+		t.set(key, n, float64(v))
+	}
+}
+
+// measure takes the numbers of a process.
+func (t *Track) measure(p *Proc, s *Series) {
+	n := len(s.Times) - 1
+	if p.Open >= 0 {
+		t.known[n] |= knowsFDs | knowsStates
+		t.set(LineKey{LineOpen, "open"}, n, float64(p.Open))
+		for k, count := range p.ByKind {
+			t.count(LineFDs, procfd.Kind(k).String(), n, count)
+		}
+		t.states(p, n)
+		t.groups(p, s)
+	}
+	if p.RSS > 0 {
+		t.set(LineKey{LineRSS, "rss"}, n, float64(p.RSS))
+	}
+	if p.PSS > 0 {
+		t.set(LineKey{LinePSS, "pss"}, n, float64(p.PSS))
+	}
+	if at := s.Times[n]; !t.cpuAt.IsZero() && p.CPU >= t.cpu {
+		t.set(LineKey{LineCPU, "cpu"}, n, float64(p.CPU-t.cpu)/float64(at.Sub(t.cpuAt)))
+	}
+	t.cpu, t.cpuAt = p.CPU, s.Times[n]
+}
+
+// The names of LineTimer.
+const (
+	lineTimer   = "timer"
+	lineNoTimer = "no timer"
+)
+
+// states counts the process's sockets by state, and those in ESTAB by whether a timer runs.
+func (t *Track) states(p *Proc, n int) {
+	var m Matrix
+	m[netlinkss.Estab][netlinkss.TimerOff] = p.Usual.NoTimer
+	m[netlinkss.Estab][netlinkss.TimerKeepalive] = p.Usual.Timer
+	for i := range p.Held {
+		if !p.Held[i].Counted {
+			m.add(p.Held[i].Socket)
+		}
+	}
+	t.matrix(&m, n)
+	t.count(LineState, DarkState, n, len(p.Dark))
+}
+
+// matrix takes the states and timers.
+func (t *Track) matrix(m *Matrix, n int) {
+	for state := range NumStates {
+		t.count(LineState, netlinkss.State(state).String(), n, m.State(netlinkss.State(state)))
+	}
+	estab, off := m.State(netlinkss.Estab), m[netlinkss.Estab][netlinkss.TimerOff]
+	t.count(LineTimer, lineTimer, n, estab-off)
+	t.count(LineTimer, lineNoTimer, n, off)
+}
+
+// end closes a sample.
+func (s *Series) end() {
+	ended := 0
+	for _, t := range s.Tracks {
+		if t.Ended = t.seen != s.gen; t.Ended {
+			t.sockets = nil
+			ended++
+		}
+	}
+	if ended > MostEnded {
+		s.forget(ended - MostEnded)
+	}
+	s.pad()
+	s.thin()
+}
+
+// forget drops the n processes that ended first.
+func (s *Series) forget(n int) {
+	seen := make([]uint32, 0, len(s.Tracks))
+	for _, t := range s.Tracks {
+		seen = append(seen, t.seen)
+	}
+	slices.Sort(seen)
+	last := seen[n-1]
+	s.Tracks = slices.DeleteFunc(s.Tracks, func(t *Track) bool {
+		drop := n > 0 && t.Ended && t.seen <= last
+		if drop {
+			n--
+			delete(s.byProc, procKey{t.PID, t.Start})
+		}
+		return drop
+	})
+}
+
+// pad gives every line a value for every sample: 0 where it would have been counted.
 func (s *Series) pad() {
 	n := len(s.Times)
 	for _, t := range s.Tracks {
+		t.known = padded(t.known, n, 0)
 		for _, l := range t.Lines {
 			missing := math.NaN()
-			if !t.Ended && l.Kind != LinePSS && l.Kind != LineOpen && l.Kind != LineFDs {
+			if t.known[n-1]&l.Kind.of() != 0 {
 				missing = 0
 			}
-			for len(l.Values) < n {
-				l.Values = append(l.Values, missing)
-			}
+			l.Values = padded(l.Values, n-1, math.NaN())
+			l.Values = padded(l.Values, n, missing)
 			if l.Kind == LineGroup {
-				l.Born, l.Died = lengthen(l.Born, n), lengthen(l.Died, n)
+				l.Born, l.Died = padded(l.Born, n, math.NaN()), padded(l.Died, n, math.NaN())
+			}
+			for i := range l.stayed {
+				if l.stayed[i] != nil {
+					l.stayed[i] = padded(l.stayed[i], n, notKnown32)
+				}
 			}
 		}
 	}
 }
 
-// lengthen repeats the last value: a count of events that goes on.
-func lengthen(v []float64, n int) []float64 {
-	for len(v) < n {
-		last := 0.0
-		if len(v) > 0 {
-			last = v[len(v)-1]
-		}
-		v = append(v, last)
+// padded is a list of at least n values.
+func padded[T any](list []T, n int, missing T) []T {
+	for len(list) < n {
+		list = append(list, missing)
 	}
-	return v
+	return list
+}
+
+// tooMany reports whether samples have to be given up.
+func (s *Series) tooMany() bool {
+	n, lines := len(s.Times), 0
+	if n > max(cmp.Or(max(s.Most, 0), DefaultMost), 4) {
+		return true
+	}
+	for _, t := range s.Tracks {
+		lines += len(t.Lines)
+	}
+	return n > fewestValues && n*lines > mostValues
 }
 
 // thin gives up every second sample but the last where they are too many.
 func (s *Series) thin() {
-	most := s.Most
-	if most <= 0 {
-		most = DefaultMost
-	}
-	if len(s.Times) <= max(most, 4) {
+	if !s.tooMany() {
 		return
 	}
-	s.Times = everySecond(s.Times)
 	for _, t := range s.Tracks {
-		t.first /= 2
+		if l := t.Line(LineCPU, "cpu"); l != nil {
+			s.joinShares(l.Values)
+		}
+		t.known = everySecond(t.known)
 		for _, l := range t.Lines {
 			l.Values, l.Born, l.Died = everySecond(l.Values), everySecond(l.Born), everySecond(l.Died)
+			for i := range l.stayed {
+				l.stayed[i] = everySecond(l.stayed[i])
+			}
 		}
+	}
+	s.Times = everySecond(s.Times)
+}
+
+// joinShares lets the samples that stay have the mean of their own share and that of the one before, which goes.
+func (s *Series) joinShares(v []float64) {
+	for i := len(v) - 1; i >= 2; i -= 2 {
+		own, before := s.Times[i].Sub(s.Times[i-1]).Seconds(), s.Times[i-1].Sub(s.Times[i-2]).Seconds()
+		v[i] = (v[i]*own + v[i-1]*before) / (own + before)
 	}
 }
 
@@ -241,7 +420,7 @@ func (s *Series) thin() {
 func everySecond[T any](list []T) []T {
 	n := len(list)
 	kept := list[:0]
-	for i := (n - 1) % 2; i < n; i += 2 {
+	for i := (n + 1) % 2; i < n; i += 2 {
 		kept = append(kept, list[i])
 	}
 	return kept
