@@ -11,8 +11,8 @@ import (
 )
 
 // Series is what was measured over time: numbers, and of the sockets the cookies of the last sample alone. Its memory is bounded,
-// however many looks are added: beyond [Series.Most] samples, or mostValues numbers, every second of those before the last is
-// given up; each process follows at most [MostGroups] groups; and of processes that have ended the last [MostEnded] are kept.
+// however many looks are added: beyond [Series.Most] samples, or mostValues numbers, half of them are given up, so that those that are
+// left are spread evenly; each process follows at most [MostGroups] groups; and of processes that have ended the last [MostEnded] are kept.
 //
 // [Series.Measure] before [Check] lets the rules see the look that they judge; [Series.Add] then adds what they found. With Add
 // alone the rules see the looks before.
@@ -51,7 +51,9 @@ type Track struct {
 
 	byKey map[LineKey]*Line
 	known []knowledge // for each of [Series.Times], what could be counted then
-	seen  uint32      // the number of the last sample that it was in
+	// reached are the first looks at the youngest of [Line.stayed], in seconds after the first sample of the series.
+	reached [len(stayAges)][]float32
+	seen    uint32 // the number of the last sample that it was in
 
 	sockets *socketTrack // nil for a host
 	cpu     time.Duration
@@ -349,6 +351,7 @@ func (s *Series) pad() {
 	n := len(s.Times)
 	for _, t := range s.Tracks {
 		t.known = padded(t.known, n, 0)
+		padAges(&t.reached, n)
 		for _, l := range t.Lines {
 			missing := math.NaN()
 			if t.known[n-1]&l.Kind.of() != 0 {
@@ -359,11 +362,15 @@ func (s *Series) pad() {
 			if l.Kind == LineGroup {
 				l.Born, l.Died = padded(l.Born, n, math.NaN()), padded(l.Died, n, math.NaN())
 			}
-			for i := range l.stayed {
-				if l.stayed[i] != nil {
-					l.stayed[i] = padded(l.stayed[i], n, notKnown32)
-				}
-			}
+			padAges(&l.stayed, n)
+		}
+	}
+}
+
+func padAges(ages *[len(stayAges)][]float32, n int) {
+	for i := range ages {
+		if ages[i] != nil {
+			ages[i] = padded(ages[i], n, notKnown32)
 		}
 	}
 }
@@ -388,40 +395,70 @@ func (s *Series) tooMany() bool {
 	return n > fewestValues && n*lines > mostValues
 }
 
-// thin gives up every second sample but the last where they are too many.
+// thin gives up a third of the samples or more where they are too many: those that are left are spread evenly over the whole span, the first and
+// the last among them.
 func (s *Series) thin() {
 	if !s.tooMany() {
 		return
 	}
+	keep := s.spread(max(len(s.Times)*2/3, 3))
 	for _, t := range s.Tracks {
 		if l := t.Line(LineCPU, "cpu"); l != nil {
-			s.joinShares(l.Values)
+			s.joinShares(l.Values, keep)
 		}
-		t.known = everySecond(t.known)
+		t.known = these(t.known, keep)
+		pickAges(&t.reached, keep)
 		for _, l := range t.Lines {
-			l.Values, l.Born, l.Died = everySecond(l.Values), everySecond(l.Born), everySecond(l.Died)
-			for i := range l.stayed {
-				l.stayed[i] = everySecond(l.stayed[i])
-			}
+			l.Values, l.Born, l.Died = these(l.Values, keep), these(l.Born, keep), these(l.Died, keep)
+			pickAges(&l.stayed, keep)
 		}
 	}
-	s.Times = everySecond(s.Times)
+	s.Times = these(s.Times, keep)
 }
 
-// joinShares lets the samples that stay have the mean of their own share and that of the one before, which goes.
-func (s *Series) joinShares(v []float64) {
-	for i := len(v) - 1; i >= 2; i -= 2 {
-		own, before := s.Times[i].Sub(s.Times[i-1]).Seconds(), s.Times[i-1].Sub(s.Times[i-2]).Seconds()
-		v[i] = (v[i]*own + v[i-1]*before) / (own + before)
+// spread chooses n samples at the most: the first of each of equal times, which are twice as long whenever they are too many, and the
+// last of all.
+func (s *Series) spread(n int) []int {
+	width := bornTick
+	for s.Span()/width > time.Duration(n-2) {
+		width *= 2
+	}
+	last := len(s.Times) - 1
+	keep := make([]int, 0, n)
+	in := time.Duration(-1)
+	for i, t := range s.Times {
+		if at := t.Sub(s.Times[0]) / width; at != in || i == last {
+			in, keep = at, append(keep, i)
+		}
+	}
+	return keep
+}
+
+// joinShares lets the samples that stay have the mean of the shares since the one before that stays.
+func (s *Series) joinShares(v []float64, keep []int) {
+	for k := len(keep) - 1; k > 0; k-- {
+		from, to := keep[k-1], keep[k]
+		used := 0.0
+		for i := from + 1; i <= to; i++ {
+			used += v[i] * s.Times[i].Sub(s.Times[i-1]).Seconds()
+		}
+		v[to] = used / s.Times[to].Sub(s.Times[from]).Seconds()
 	}
 }
 
-// everySecond keeps the last of each two, so the youngest stays.
-func everySecond[T any](list []T) []T {
-	n := len(list)
-	kept := list[:0]
-	for i := (n + 1) % 2; i < n; i += 2 {
-		kept = append(kept, list[i])
+// these keeps some of a list in its memory. A list that is not there stays so.
+func these[T any](list []T, keep []int) []T {
+	if list == nil {
+		return nil
 	}
-	return kept
+	for k, i := range keep {
+		list[k] = list[i]
+	}
+	return list[:len(keep)]
+}
+
+func pickAges(ages *[len(stayAges)][]float32, keep []int) {
+	for i := range ages {
+		ages[i] = these(ages[i], keep)
+	}
 }

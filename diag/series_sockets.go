@@ -87,8 +87,8 @@ func GroupLine(h *HeldSocket) string { return seriesGroupOf(h).String() }
 
 // stayAges are the ages of which it is counted how many sockets have been seen for so long.
 var stayAges = [...]time.Duration{
-	3 * time.Second, 10 * time.Second, 30 * time.Second, 100 * time.Second, 300 * time.Second, 1000 * time.Second, 3000 * time.Second,
-	10000 * time.Second,
+	3 * time.Second, 6 * time.Second, 12 * time.Second, 24 * time.Second, 50 * time.Second, 100 * time.Second, 200 * time.Second,
+	400 * time.Second, 800 * time.Second, 1600 * time.Second, 3200 * time.Second, 6400 * time.Second,
 }
 
 var notKnown32 = float32(math.NaN())
@@ -108,10 +108,14 @@ type socketTrack struct {
 	named   int  // lines that count against MostGroups
 	began   tick // of the first sample of which the groups were known
 	gen     uint32
+	recent  []tick // when the last samples were, of which recentMost are remembered
 
 	fresh map[seriesGroup]int // sockets of one sample in groups that have no line
 	near  [64]nearGroup       // groups that were asked for, each in its slot
 }
+
+// recentMost is how many samples are known by their time. Of those before it is known to one of so many parts.
+const recentMost = 512
 
 // nearGroup spares a look into a map.
 type nearGroup struct {
@@ -168,6 +172,7 @@ func (t *Track) groups(p *Proc, s *Series) {
 		}
 	}
 	k.settle(now)
+	t.reach(n, now)
 	for _, g := range k.lines {
 		g.write(t, n, first, now-k.began)
 	}
@@ -249,6 +254,26 @@ func (k *socketTrack) see(id uint64, place uint32, now tick) {
 	m.group, m.seen = place, k.gen
 	k.members[id] = m
 	k.lines[place].count++
+}
+
+// reach notes, for each of stayAges, which sample the youngest of those were first seen in that have been seen for so long.
+func (t *Track) reach(n int, now tick) {
+	k := t.sockets
+	if len(k.recent) == 2*recentMost {
+		k.recent = append(k.recent[:0], k.recent[recentMost:]...)
+	}
+	k.recent = append(k.recent, now)
+	for i, age := range stayAges {
+		a := tick(age / bornTick)
+		if now-k.began < a {
+			return
+		}
+		at := now - a
+		if k, _ := slices.BinarySearch(k.recent, at+1); k > 0 {
+			at = t.sockets.recent[k-1]
+		}
+		t.reached[i] = append(padded(t.reached[i], n, notKnown32)[:n], float32(at)*float32(bornTick.Seconds()))
+	}
 }
 
 // settle forgets those that have gone, and counts those that have been there for long.
