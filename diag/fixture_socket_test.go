@@ -38,7 +38,7 @@ func (p *fixtureParser) socket(words []string, n int) *netlinkss.Socket {
 			s.Cookie = uint64(p.number(value))
 		case "info":
 			size = p.number(value)
-		case "asked": // read by the caller
+		case "asked", "born": // read by the caller
 		case "expires":
 			s.Expires = p.duration(value)
 		case "watch", "end", "options", "others", "tickets", "cloexec": // by beside and heldWords

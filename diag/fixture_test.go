@@ -18,6 +18,7 @@ import (
 // A fixture of testdata/rule/RULE is a txtar archive. Its comment says what the case is about; its
 // sections are, in this order:
 //
+//	-- series --                     what was measured before, in the words of fixture_series_test.go
 //	-- thresholds --                 all lines optional
 //	idle 5m                          none: the namespace's tcp_keepalive_time
 //	grace 60s
@@ -50,6 +51,7 @@ import (
 //	cloexec=on                       or off: of its first descriptor
 //	options=rcvtimeo:5s,sndtimeo:5s,user:30s,keepidle:60s   those that are set; options= for none
 type fixture struct {
+	seriesFixture
 	thresholds Thresholds
 	uptime     time.Duration
 	looks      []*fixtureLook
@@ -105,7 +107,11 @@ func readFixture(t testing.TB, file string) *fixture {
 
 // history joins what was seen, look by look. order is applied to each dump first: a verdict must not
 // hang on the order in which the kernel lists sockets.
-func (f *fixture) history(order func([]*netlinkss.Socket)) *History { return f.looked(order, nil) }
+func (f *fixture) history(order func([]*netlinkss.Socket)) *History {
+	h := f.looked(order, nil)
+	h.Series = f.series(h.Last())
+	return h
+}
 
 // looked is the history of looks that keep all, or what is left of it by sieve.
 func (f *fixture) looked(order func([]*netlinkss.Socket), sieve *sieve) *History {
@@ -190,7 +196,7 @@ func (p *fixtureParser) begin(section string) {
 	name, after, _ := strings.Cut(section, " +")
 	p.section = name
 	switch name {
-	case "thresholds", "gaps":
+	case "thresholds", "gaps", "series":
 	case "want":
 		p.sawWant = true
 	case "look":
@@ -213,6 +219,8 @@ func (p *fixtureParser) parse(line string) {
 	switch p.section {
 	case "thresholds":
 		p.threshold(strings.Fields(line))
+	case "series":
+		p.series(strings.Fields(line))
 	case "look":
 		line, mark, _ := strings.Cut(line, "#")
 		if words := strings.Fields(line); len(words) > 0 {
@@ -370,6 +378,7 @@ func (p *fixtureParser) sockets(words []string, mark string) {
 		}
 		p.space.beside[s.Cookie] = p.beside(words)
 		p.space.sockets = append(p.space.sockets, s)
+		p.bornWord(s.Cookie, words, i+1)
 		p.heldWords(inode, words)
 	}
 }
@@ -383,6 +392,7 @@ func (p *fixtureParser) dark(words []string, mark string) {
 		inode := p.descriptors(fds, mark)
 		// Closed sockets speak of themselves as listed ones do.
 		s := p.socket(append([]string{"UNCONN"}, words[2:]...), i+1)
+		p.bornWord(inode, words, i+1)
 		p.space.dark[inode] = DarkSocket{Cookie: inode, Alive: alive, Local: s.Local, Peer: s.Peer, Info: s.Info}
 	}
 }

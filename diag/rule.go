@@ -44,6 +44,7 @@ func Rules() []*Rule {
 		idleNoKeepalive,
 		connectStuck,
 		duplicateFD,
+		growth,  // after what says what it is that grows
 		fdLimit, // after all that leaks, for it tells where that leads
 		portExhaustion,
 		orphans,

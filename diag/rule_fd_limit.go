@@ -19,7 +19,8 @@ var fdLimit = &Rule{
 		Means: "The process has used up 80 % or more of the descriptors that it may open (RLIMIT_NOFILE, soft), or what it leaks uses them up within an hour. At the limit every open, socket and accept fails with EMFILE; " +
 			"a server that does not handle that spins or stops accepting.",
 		Proof: "The number of entries in /proc/PID/fd against the soft limit in /proc/PID/limits. The rate is that of the leaks that the other rules have found: the clocks of their " +
-			"sockets tell when each was left, and it counts where they came evenly and still come.",
+			"sockets tell when each was left, and it counts where they came evenly and still come. Where a series of samples shows that the open descriptors climb steadily, " +
+			"that is the rate.",
 		Imitates: "A server that is sized for many connections may be near its limit in health. The rule says so as a risk and not as a leak; the other rules say what leaks. " +
 			"What came at once or in bursts has no rate, and what has stopped coming leads nowhere.",
 		Todo: "Find what leaks first, and raise the soft limit as the second step.",
@@ -38,8 +39,7 @@ func checkFDLimit(p *Pass) {
 	if open < 0 || limit == 0 || limit == procfd.NoLimit {
 		return
 	}
-	growth := p.result.GrowthOf(p.Proc)
-	soon := growth.FDsIn > 0 && growth.FDsIn <= fdLimitSoon
+	ahead, soon := p.limitAhead()
 	if uint64(open)*100 < limit*fdLimitPercent && !soon {
 		return
 	}
@@ -60,11 +60,42 @@ func checkFDLimit(p *Pass) {
 		},
 	}
 	if soon {
-		rate, in := strconv.FormatFloat(growth.PerMinute, 'f', 1, 64), FormatDuration(growth.FDsIn)
-		f.Message += fmt.Sprintf("; what it leaks adds %s a minute, so the limit is reached in %s", rate, in)
+		rate, in := strconv.FormatFloat(ahead.perMinute, 'f', 1, 64), FormatDuration(ahead.in)
+		f.Message += fmt.Sprintf("; %s adds %s a minute, so the limit is reached in %s", ahead.what, rate, in)
 		f.Evidence = append(f.Evidence,
-			Evidence{"rate", rate + " a minute", "the leaks found, by when each was left"},
+			Evidence{"rate", rate + " a minute", ahead.source},
 			Evidence{"limit reached in", in, "(soft limit − open descriptors) ÷ rate"})
 	}
 	p.Report(f)
+}
+
+// limitAhead is when the descriptors of a process run out.
+type limitAhead struct {
+	perMinute    float64
+	in           time.Duration
+	what, source string
+}
+
+// limitAhead reports whether the limit is near: by the growth that was measured, else by the leaks that were found.
+func (p *Pass) limitAhead() (a limitAhead, soon bool) {
+	found := p.result.GrowthOf(p.Proc)
+	a = limitAhead{found.PerMinute, found.FDsIn, "what it leaks", "the leaks found, by when each was left"}
+	if trend := p.openTrend(); trend.Shape == ShapeGrowth && p.Proc.SoftLimit < 1<<31 {
+		a = limitAhead{trend.PerMinute, eta(int(p.Proc.SoftLimit)-p.Proc.Open, trend.PerMinute), "what it opens and does not close",
+			fmt.Sprintf("the open descriptors in %d samples over %s", trend.Samples, FormatDuration(trend.Span))}
+	}
+	return a, a.in > 0 && a.in <= fdLimitSoon
+}
+
+// openTrend is what the number of open descriptors did while it was watched.
+func (p *Pass) openTrend() (none Trend) {
+	s := p.History.Series
+	if s == nil {
+		return none
+	}
+	t := s.Track(p.Proc.PID, p.Proc.Start)
+	if t == nil || t.Ended || t.Line(LineOpen, "open") == nil {
+		return none
+	}
+	return s.Trend(t, t.Line(LineOpen, "open"))
 }

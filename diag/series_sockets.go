@@ -256,6 +256,24 @@ func (k *socketTrack) see(id uint64, place uint32, now tick) {
 	k.lines[place].count++
 }
 
+// now is when the last sample was.
+func (k *socketTrack) now() tick { return k.recent[len(k.recent)-1] }
+
+// placeNamed is the place of the group of a line.
+func (k *socketTrack) placeNamed(name string) int {
+	return slices.IndexFunc(k.lines, func(g *groupTally) bool { return g.group.String() == name })
+}
+
+// memberOf is a socket of a look, and whether it counts in the group at a place. What no sample has seen is born now.
+func (k *socketTrack) memberOf(h *HeldSocket, place int) (member, bool) {
+	m, ok := k.members[identity(h)]
+	if !ok {
+		m.born = k.now()
+		m.group, ok = k.byGroup[seriesGroupOf(h)]
+	}
+	return m, ok && int(m.group) == place
+}
+
 // reach notes, for each of stayAges, which sample the youngest of those were first seen in that have been seen for so long.
 func (t *Track) reach(n int, now tick) {
 	k := t.sockets
