@@ -49,6 +49,7 @@ const (
 	minRiseBytes = 4 << 20
 
 	minStayed  = 6  // samples of those that stay
+	leastPart  = 60 // seconds that a later part of the span must have to be judged by itself
 	mostPoints = 60 // that are judged; of more, the lowest of equal times each
 	mostSteps  = 12 // into which a rise is parted
 )
@@ -57,35 +58,64 @@ const (
 // is seen of the late ones; the more, the less is left of what comes and goes.
 var stayShares = [...]float64{0.06, 0.2, 0.42}
 
-// Trend judges one line of t, a track of s.
+// Trend judges one line of t, a track of s: the whole span, and where that does not climb, whether a later part does, behind a time in
+// which the line lay still.
 func (s *Series) Trend(t *Track, l *Line) Trend {
 	level := s.points(l.Values)
-	r := Trend{Samples: len(level), From: math.NaN(), To: math.NaN(), Born: s.perMinute(l.Born), Died: s.perMinute(l.Died)}
-	if len(level) == 0 {
+	whole := s.trendOf(l, level)
+	if len(level) < MinSamples {
+		return whole
+	}
+	if r := whole; t.climbs(l, level, &r) {
 		return r
 	}
-	r.From, r.To, r.Span = level[0].v, level[len(level)-1].v, time.Duration(level.span()*float64(time.Second))
-	if len(level) < MinSamples {
-		return r
+	for begin := level.span() / 2; level.span()-begin >= leastPart; begin = (begin + level.span()) / 2 {
+		i := slices.IndexFunc(level, func(p point) bool { return p.t-level[0].t >= begin })
+		if len(level)-i < MinSamples {
+			break
+		}
+		if r := s.trendOf(l, level[i:]); t.climbs(l, level[i:], &r) && level[:i+1].still(r.Rise) {
+			return r
+		}
 	}
 	need := l.Kind.leastRise()
+	whole.Shape = level.marks().shape(need)
+	if c, ok := level.mirrored().marks().climb(need); ok {
+		whole.Shape = ShapeFalling
+		whole.PerMinute, whole.Low, whole.High = -c.rate*60, -(c.rate+c.sure)*60, min(c.sure-c.rate, 0)*60
+	}
+	return whole
+}
+
+// trendOf is what is known of a line over some of its points, but for the shape.
+func (s *Series) trendOf(l *Line, level points) Trend {
+	r := Trend{Samples: len(level), From: math.NaN(), To: math.NaN(), Born: math.NaN(), Died: math.NaN()}
+	if len(level) > 0 {
+		r.From, r.To, r.Span = level[0].v, level[len(level)-1].v, time.Duration(level.span()*float64(time.Second))
+		r.Born, r.Died = s.points(l.Born).since(level[0].t).perMinute(), s.points(l.Died).since(level[0].t).perMinute()
+	}
+	return r
+}
+
+// climbs tells whether a line climbs over the points of its level, and how fast.
+func (t *Track) climbs(l *Line, level points, r *Trend) bool {
 	against := []points{level}
 	for _, p := range t.judged(l, level, r.Span) {
-		c, ok := p.marks().climb(need)
+		c, ok := p.marks().climb(l.Kind.leastRise())
 		if ok && !slices.ContainsFunc(against, func(p points) bool { return p.contradict(c) }) {
 			r.Shape, r.Rise, r.Stayed = ShapeGrowth, c.rise, p.stayed
 			r.PerMinute, r.Low, r.High = c.rate*60, max(c.rate-c.sure, 0)*60, (c.rate+c.sure)*60
-			return r
+			return true
 		}
 		against = append(against, p.points)
 	}
-	marks := level.marks()
-	r.Shape = marks.shape(need)
-	if c, ok := level.mirrored().marks().climb(need); ok {
-		r.Shape = ShapeFalling
-		r.PerMinute, r.Low, r.High = -c.rate*60, -(c.rate+c.sure)*60, min(c.sure-c.rate, 0)*60
-	}
-	return r
+	return false
+}
+
+// still: the points lie low beside a rise that follows them. What was as high before may come back.
+func (p points) still(rise float64) bool {
+	low, high := p.bounds()
+	return high-low <= rise/2 && high-p[len(p)-1].v <= rise/4
 }
 
 // judgedPoints are the level, or those that have been seen for so long.
@@ -106,7 +136,7 @@ func (t *Track) judged(l *Line, level points, span time.Duration) (list []judged
 			continue
 		}
 		last = i
-		if p := t.stayed(l, i); len(p) >= minStayed {
+		if p := t.stayed(l, i).since(level[0].t); len(p) >= minStayed {
 			list = append(list, judgedPoints{p, stayAges[i]})
 		}
 	}
@@ -128,12 +158,21 @@ func (k LineKind) leastRise() float64 {
 }
 
 // perMinute is the rate of a count of events, NaN where it is not known.
-func (s *Series) perMinute(events []float64) float64 {
-	p := s.points(events)
+func (p points) perMinute() float64 {
 	if len(p) < 2 {
 		return math.NaN()
 	}
-	return (p[len(p)-1].v - p[0].v) / p.span() * 60
+	return p.rise() / p.span() * 60
+}
+
+// since are the points from a time on.
+func (p points) since(t float64) points {
+	for i := range p {
+		if p[i].t >= t {
+			return p[i:]
+		}
+	}
+	return nil
 }
 
 // stayed are those that were seen for at least an age, at the time of the sample that saw the youngest of them first: how late after
@@ -456,10 +495,9 @@ func (p points) mean() (m float64) {
 
 // shape tells what does not climb.
 func (p points) shape(need float64) Shape {
-	low, high := p[0].v, p[0].v
+	low, high := p.bounds()
 	values := make([]float64, 0, len(p))
 	for _, q := range p {
-		low, high = min(low, q.v), max(high, q.v)
 		values = append(values, q.v)
 	}
 	slices.Sort(values)
@@ -474,6 +512,15 @@ func (p points) shape(need float64) Shape {
 		return ShapeBreathing
 	}
 	return ShapeUnclear
+}
+
+// bounds are the lowest and the highest value.
+func (p points) bounds() (low, high float64) {
+	low, high = p[0].v, p[0].v
+	for _, q := range p {
+		low, high = min(low, q.v), max(high, q.v)
+	}
+	return low, high
 }
 
 // chance is how many deviations a rise must have so that it comes by chance once in 2000 times; df are its degrees of freedom.

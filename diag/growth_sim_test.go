@@ -34,9 +34,9 @@ func poisson(r *rand.Rand, from, to, rate, mean float64) (list []life) {
 	return list
 }
 
-// churn is the traffic of a healthy program, in balance: from none to 200 connections a second, of short lives beside the span.
+// churn is the traffic of a healthy program, in balance: from none to 200 connections a second in a minute, of short lives beside the span.
 func churn(r *rand.Rand, span float64) []life {
-	rate := []float64{0, 5, 20, 200}[r.IntN(4)]
+	rate := min([]float64{0, 5, 20, 200}[r.IntN(4)], 15000/span)
 	if rate == 0 {
 		return nil
 	}
@@ -65,6 +65,11 @@ func leakAmong(name string, rate float64, churn func(r *rand.Rand, span float64)
 		return list
 	}}
 }
+
+// lateLeak begins to lose one a second after a good part of the observation.
+var lateLeak = model{"late leak of 1/s", true, func(r *rand.Rand, span float64) []life {
+	return append(churn(r, span), poisson(r, span*(0.3+0.5*r.Float64()), span, 1, ever)...)
+}}
 
 // following opens and closes so that the number is level(t), the oldest first or the youngest.
 func following(r *rand.Rand, span float64, level func(t float64) float64) []life {
@@ -180,6 +185,9 @@ type plan struct {
 
 var minutePlans = []plan{{2, 31}, {1, 61}, {5, 13}}
 
+// longPlan has parts that are judged by themselves.
+var longPlan = plan{10, 61}
+
 // times are those of a plan, each late by a little, and some left out.
 func (p plan) times(r *rand.Rand) (list []float64) {
 	rough := r.IntN(2) == 0
@@ -196,8 +204,8 @@ func (p plan) times(r *rand.Rand) (list []float64) {
 	return list
 }
 
-// observed is what a series has of the lives: sockets with their cookies, or a number of pipes.
-func observed(lives []life, times []float64, sockets bool) (*Series, *Line) {
+// observed is what a history has of the lives: sockets with their cookies, or a number of pipes.
+func observed(lives []life, times []float64, sockets bool) (*History, *Line) {
 	slices.SortFunc(lives, func(a, b life) int { return cmp.Compare(a.begin, b.begin) })
 	all := make([]HeldSocket, len(lives))
 	for i := range all {
@@ -205,6 +213,7 @@ func observed(lives []life, times []float64, sockets bool) (*Series, *Line) {
 	}
 	s := &Series{}
 	p := &Proc{Process: &procfd.Process{PID: 1, Start: 1, Name: "app", SoftLimit: 1 << 20}}
+	look := seriesLook(0, p)
 	var open []int // lives that are not over
 	begun := 0
 	for _, t := range times {
@@ -222,12 +231,15 @@ func observed(lives []life, times []float64, sockets bool) (*Series, *Line) {
 		} else {
 			p.ByKind[procfd.KindPipe] = len(open)
 		}
-		s.Measure(seriesLook(time.Duration(t*float64(time.Second)), p))
+		look.At = seriesBegin.Add(time.Duration(t * float64(time.Second)))
+		s.Measure(look)
 	}
+	h := &History{Series: s}
+	h.Add(look)
 	if sockets {
-		return s, s.Track(1, 1).Line(LineGroup, "accepted on :8080")
+		return h, s.Track(1, 1).Line(LineGroup, "accepted on :8080")
 	}
-	return s, s.Track(1, 1).Line(LineFDs, procfd.KindPipe.String())
+	return h, s.Track(1, 1).Line(LineFDs, procfd.KindPipe.String())
 }
 
 var someAddr = accepted(1, 8080).Local
@@ -248,11 +260,13 @@ func simulate(seed uint64, n int) simulated {
 	for range n {
 		for _, m := range healthy() {
 			trendOf(r, m, minutePlans[r.IntN(3)], r.IntN(2) == 0, s.healthy)
+			trendOf(r, m, longPlan, r.IntN(2) == 0, s.healthy)
 		}
 		for _, rate := range []float64{0.5, 2, 5, 20, 50} {
 			trendOf(r, leak(rate), minutePlans[r.IntN(3)], true, s.leaks)
 		}
 		trendOf(r, leak(0.1), plan{10, 40}, true, s.leaks)
+		trendOf(r, lateLeak, longPlan, true, s.leaks)
 		trendOf(r, leak(5), minutePlans[r.IntN(3)], false, s.hidden)
 		for _, rate := range []float64{0.5, 5, 50} {
 			trendOf(r, leakAmong(fmt.Sprintf("leak of %g/s in slow churn", rate), rate, slowChurn), minutePlans[r.IntN(3)], true, s.hidden)
@@ -265,7 +279,7 @@ func trendOf(r *rand.Rand, m model, p plan, sockets bool, counts map[string]*ver
 	times := p.times(r)
 	span := times[len(times)-1]
 	lives := m.lives(r, span)
-	s, l := observed(lives, times, sockets)
+	h, l := observed(lives, times, sockets)
 	name := m.name
 	if !sockets {
 		name += ", counted"
@@ -276,18 +290,17 @@ func trendOf(r *rand.Rand, m model, p plan, sockets bool, counts map[string]*ver
 		counts[name] = v
 	}
 	v.series++
-	var trend Trend
-	if l != nil {
-		trend = s.Trend(s.Track(1, 1), l)
-	}
-	if (trend.Shape == ShapeGrowth) != m.grows {
+	found := Check(h, Thresholds{Grace: DefaultGrace}, []*Rule{growth}).Findings
+	if len(found) > 0 != m.grows {
 		v.wrong++
 		return
 	}
 	if m.grows {
-		left := 0
+		trend := h.Series.Trend(h.Series.Track(1, 1), l)
+		left, from := 0, span-trend.Span.Seconds()
+		span -= from
 		for _, life := range lives {
-			if life.begin > 0 && life.end == ever {
+			if life.begin > from && life.end == ever {
 				left++
 			}
 		}
@@ -309,7 +322,7 @@ func totalOf(counts map[string]*verdicts) (all verdicts, list []string) {
 }
 
 func TestGrowthSimulated(t *testing.T) {
-	s := simulate(7, 40)
+	s := simulate(7, 20)
 	for what, counts := range map[string]map[string]*verdicts{"false alarms": s.healthy, "misses": s.leaks} {
 		all, list := totalOf(counts)
 		t.Logf("%s: %d of %d\n%s", what, all.wrong, all.series, lines(list))
@@ -331,7 +344,7 @@ func BenchmarkGrowth(b *testing.B) {
 	seed := uint64(100)
 	for b.Loop() {
 		seed++
-		s := simulate(seed, 100)
+		s := simulate(seed, 50)
 		for i, counts := range []map[string]*verdicts{s.healthy, s.leaks, s.hidden} {
 			total, list := totalOf(counts)
 			all[i].add(total)

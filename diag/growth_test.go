@@ -114,6 +114,27 @@ func TestTrendBalance(t *testing.T) {
 	}
 }
 
+// A leak that begins late is judged from a time on at which nothing had grown yet.
+func TestTrendOfLatePart(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		want Shape
+		at   func(i int) int
+	}{
+		{"late", ShapeGrowth, func(i int) int { return 100 + 3*max(i-200, 0) }},
+		{"after as much came and went", ShapeBreathing, func(i int) int { return 100 + 3*max(i-200, 0) + 3*max(0, min(i, 120)-20, 0)*max(1-i/121, 0) }},
+	} {
+		s, track := pipesOver(2*time.Second, 0, upTo(300, tt.at)...)
+		got := s.Trend(track, track.Line(LineFDs, "pipe"))
+		if got.Shape != tt.want {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+		if got.Shape == ShapeGrowth && (math.Abs(got.PerMinute-90) > 9 || got.Span > 310*time.Second) {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
 // A rising load of short connections is no growth: the level climbs, and nothing stays.
 func TestTrendOfLoad(t *testing.T) {
 	s := &Series{}
