@@ -98,6 +98,21 @@ func TestTrendOfChurn(t *testing.T) {
 	if got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
+	if says := got.String(); says != "flat, 40 then 40; 1200.0 came and 1200.0 went a minute" {
+		t.Errorf("it says %q", says)
+	}
+}
+
+func TestTrendSays(t *testing.T) {
+	s, track := pipesOver(time.Second, 0, upTo(30, func(i int) int { return 100 + 2*i })...)
+	pipes := track.Line(LineFDs, "pipe")
+	if says := s.Trend(track, pipes).String(); says != "growth, 120.0 a minute (95 %: 103.5 to 136.5)" {
+		t.Errorf("it says %q", says)
+	}
+	pipes.Values = []float64{math.NaN()}
+	if says := s.Trend(track, pipes).String(); says != "not known" {
+		t.Errorf("of nothing it says %q", says)
+	}
 }
 
 // Where cookies prove it, growth is what was born less what died.

@@ -169,46 +169,52 @@ func TestSeriesUnknown(t *testing.T) {
 	}
 }
 
+// randomCrowd are sockets that come and go, and of which now and then nobody knows who began them.
+type randomCrowd struct {
+	r     *rand.Rand
+	alive map[int]toSomebody // by cookie
+	last  int
+}
+
+// toSomebody is who a socket is with: accepted on a port, or connected to a peer.
+type toSomebody struct {
+	port uint16
+	peer string
+}
+
+func (c *randomCrowd) next() (held []*HeldSocket) {
+	maps.DeleteFunc(c.alive, func(int, toSomebody) bool { return c.r.IntN(4) == 0 })
+	for range c.r.IntN(40) {
+		c.last++
+		c.alive[c.last] = toSomebody{port: uint16(80 + c.r.IntN(3))}
+		if c.r.IntN(2) == 0 {
+			c.alive[c.last] = toSomebody{peer: fmt.Sprintf("10.0.%d.7:5432", c.r.IntN(100))}
+		}
+	}
+	for _, cookie := range slices.Sorted(maps.Keys(c.alive)) {
+		if s := c.alive[cookie]; s.port != 0 {
+			held = append(held, accepted(cookie, s.port))
+		} else {
+			held = append(held, connected(cookie, s.peer))
+		}
+		if c.r.IntN(5) == 0 {
+			held[len(held)-1].Direction = DirectionUnknown
+		}
+	}
+	return held
+}
+
 // What came and went is the difference of the levels, in every sample, whatever moves where and whatever is thinned out.
 func TestSeriesBalance(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
 	s := &Series{Most: 20}
-	type alive struct {
-		port uint16
-		peer string
-	}
-	model, next := map[int]alive{}, 0
-	var sockets, came int
+	crowd := randomCrowd{r: rand.New(rand.NewPCG(1, 2)), alive: map[int]toSomebody{}}
+	sockets := 0
 	for n := range 400 {
-		for c := range model {
-			if r.IntN(4) == 0 {
-				delete(model, c)
-			}
-		}
-		for range r.IntN(40) {
-			next++
-			model[next] = alive{port: uint16(80 + r.IntN(3))}
-			if r.IntN(2) == 0 {
-				model[next] = alive{peer: fmt.Sprintf("10.0.%d.7:5432", r.IntN(100))}
-			}
-			came++
-		}
-		var held []*HeldSocket
-		for _, c := range slices.Sorted(maps.Keys(model)) {
-			if model[c].port != 0 {
-				held = append(held, accepted(c, model[c].port))
-			} else {
-				held = append(held, connected(c, model[c].peer))
-			}
-			if r.IntN(5) == 0 {
-				held[len(held)-1].Direction = DirectionUnknown
-			}
-		}
-		p := seriesProc(1, held...)
+		p := seriesProc(1, crowd.next()...)
 		if n%7 == 3 {
 			p.Dark = append(p.Dark, DarkSocket{FD: 5000, Inode: uint64(n)})
 		}
-		sockets = len(held) + len(p.Dark)
+		sockets = len(p.Held) + len(p.Dark)
 		s.Measure(seriesLook(time.Duration(n)*time.Second, p))
 	}
 	track := s.Track(1, 1)
