@@ -230,8 +230,8 @@ func plus(a, b int) int {
 	return a + b
 }
 
-// grown is how far two numbers are apart that may not be known: then it is all of the one that is.
-func grown(n [2]int) int { return distance([2]int{max(n[0], 0), max(n[1], 0)}) }
+// apartBy is how far two numbers are apart that may not be known: then it is all of the one that is.
+func apartBy(n [2]int) int { return distance([2]int{max(n[0], 0), max(n[1], 0)}) }
 
 // perMinute is NaN when one of both is not known.
 func perMinute(n [2]int, interval time.Duration) float64 {
@@ -279,7 +279,7 @@ func (c *comparison) listProcesses() {
 	}
 	slices.SortStableFunc(c.Processes, func(a, b ProcessChange) int {
 		return cmp.Or(
-			cmp.Compare(grown(b.Leaked), grown(a.Leaked)), cmp.Compare(grown(b.Open), grown(a.Open)),
+			cmp.Compare(apartBy(b.Leaked), apartBy(a.Leaked)), cmp.Compare(apartBy(b.Open), apartBy(a.Open)),
 			cmp.Compare(max(b.Open[0], b.Open[1]), max(a.Open[0], a.Open[1])), cmp.Compare(a.Name, b.Name),
 		)
 	})
