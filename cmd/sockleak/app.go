@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 	hints "github.com/sockleak/sockleak/cmd/internal/hint"
 )
 
-// Exit statuses. Only leakscan uses statusLeak and statusPartial.
+// Exit statuses. Only leakscan and diff use statusLeak and statusPartial.
 const (
 	statusOK      = 0
 	statusLeak    = 1 // a finding of severity leak
@@ -32,11 +33,14 @@ type program struct {
 	stdin  io.Reader
 	stdout io.Writer
 	status int
+	// spooled is what was read from stdin; nil: nothing was.
+	spooled *os.File
 }
 
 // run is the whole program: it returns the exit status and never exits.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{ui: &ui{w: stderr}, stdin: stdin, stdout: stdout}
+	defer func() { p.spooled.Close() }()
 	app := p.app()
 	help := &watchedWriter{Writer: stdout}
 	app.Writer = help
@@ -74,7 +78,7 @@ func (p *program) app() *cli.App {
 		OnUsageError:    usageError,
 		Action:          p.noCommand,
 		Commands: []*cli.Command{
-			p.tcpstatCommand(), p.leakscanCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
+			p.tcpstatCommand(), p.leakscanCommand(), p.recordCommand(), p.diffCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
 		},
 	}
 }

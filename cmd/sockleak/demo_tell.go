@@ -90,14 +90,14 @@ func (t *teller) going(format string, args ...any) {
 	}
 	text := []rune(fmt.Sprintf(format, args...))
 	text = text[:min(len(text), t.width-stepIndent-1)] // a line that is broken could not be taken away
-	fmt.Fprint(t.ui.w, "\r"+strings.Repeat(" ", stepIndent)+t.style("2", string(text))+lineEnd)
+	fmt.Fprint(t.ui.w, "\r"+strings.Repeat(" ", stepIndent)+t.style("2", string(text))+eraseLine)
 	t.changes = true
 }
 
 // stop takes away what changes.
 func (t *teller) stop() {
 	if t.changes {
-		fmt.Fprint(t.ui.w, "\r"+lineEnd)
+		fmt.Fprint(t.ui.w, "\r"+eraseLine)
 		t.changes = false
 	}
 }
@@ -151,3 +151,6 @@ func isTerminal(r io.Reader) bool {
 	f, ok := r.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
+
+// eraseLine is the control sequence that empties the rest of a terminal's line.
+const eraseLine = "\x1b[K"

@@ -4,24 +4,19 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/sockleak/sockleak/cmd/internal/record"
 	"github.com/sockleak/sockleak/cmd/internal/scan"
+	"github.com/sockleak/sockleak/cmd/internal/screen"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/procfd"
 	"github.com/sockleak/sockleak/report"
 )
 
 func (p *program) leakscanCommand() *cli.Command {
-	flags := []cli.Flag{
-		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
-		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
-		&cli.BoolFlag{Name: "all", Usage: "every process: the ranking, then the worst in full"},
-		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
-	}
-	flags = append(flags, thresholdFlags()...)
+	flags := append(append(chooseFlags(), thresholdFlags()...), ruleFlags()...)
 	// For tests: the report is the same, whatever it is.
 	flags = append(flags, &cli.IntFlag{Name: "sift-from", Usage: "from `NUMBER` descriptors on keep only sockets of which there may be something to say", Hidden: true})
 	return &cli.Command{
@@ -40,6 +35,11 @@ func thresholdFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "idle", Usage: "how long a connection without keepalive may be silent, `DURATION`", DefaultText: "tcp_keepalive_time of the process's network namespace"},
 		&cli.DurationFlag{Name: "grace", Value: diag.DefaultGrace, Usage: "how long a connection may stay open that the peer has closed, `DURATION`"},
 		&cli.DurationFlag{Name: "settle", Value: diag.DefaultSettle, Usage: "wait for `DURATION` before a second look, when one look cannot prove all; 0 for none"},
+	}
+}
+
+func ruleFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "only", Usage: "only this `RULE` (repeatable)"},
 		&cli.StringSliceFlag{Name: "skip", Usage: "not this `RULE` (repeatable)"},
 	}
@@ -62,42 +62,75 @@ func (p *program) leakscan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := selectPIDs(s, c); err != nil {
+	choice, err := parseChoice(c, c.Args().Slice())
+	if err != nil {
 		return err
 	}
-	return p.repeat(c.Context, series, out, p.looks(s, c, series, out, view))
+	if s.Source.From != "" && !c.IsSet("proc-root") {
+		return p.judgeFile(c.Context, s, choice, out, view)
+	}
+	if choice.empty() {
+		return hint(usage("leakscan needs a process"), "give a PID, --name NAME, --port PORT or --all; `sockleak tcpstat` counts the whole host")
+	}
+	w := &scan.Watch{Scan: s}
+	if err := choice.apply(c.Context, w); err != nil {
+		return err
+	}
+	from := p.looks(w, series, out, view)
+	from.options = screen.Options{Title: choice.String(), Save: saveLook}
+	return p.repeat(c.Context, series, out, from)
+}
+
+// judgeFile judges what is in a file: a recording, or a list that names the holders of its sockets.
+func (p *program) judgeFile(ctx context.Context, s *scan.Scan, ch *choice, out *output, view func(*diag.Result) report.Value) error {
+	result, err := (&scan.Replay{Path: s.Source.From, Thresholds: s.Thresholds, Rules: s.Rules, Keep: ch.keep()}).Run(ctx)
+	if errors.Is(err, record.ErrNotRecording) {
+		result, err = (&scan.Listed{Path: s.Source.From, Thresholds: s.Thresholds, Rules: s.Rules, Keep: ch.keep()}).Run(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	p.status = statusOf(result)
+	if result.Series != nil {
+		view = report.SeriesOf
+	}
+	return p.writeAll(out, view(result))
 }
 
 // looks is a scan, or a series of them.
-func (p *program) looks(s *scan.Scan, c *cli.Context, series *series, out *output, view func(*diag.Result) report.Value) sampler {
+func (p *program) looks(w *scan.Watch, series *series, out *output, view func(*diag.Result) report.Value) sampler {
 	var last *diag.Result
 	from := sampler{over: func(err error) bool { return errors.Is(err, procfd.ErrGone) }}
-	look := s.Run
+	look := w.Run
 	if series.interval > 0 {
-		look = p.watch(s, c).Look
-		from.whole = func() report.Value { return view(last) }
+		look = w.Look
+		from.whole = func() report.Value { return report.SeriesOf(last) }
+	}
+	take := func(ctx context.Context) (*diag.Result, error) {
+		result, err := look(ctx)
+		if err == nil {
+			last, p.status = result, statusOf(result)
+		}
+		return result, err
 	}
 	from.take = func(ctx context.Context) (report.Value, error) {
-		result, err := look(ctx)
+		result, err := take(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if out.format == "wide" {
-			s.FirstLooks(result)
+			w.FirstLooks(result)
 		}
-		last, p.status = result, statusOf(result)
 		return view(result), nil
 	}
-	return from
-}
-
-// watch is the scan over and over. Processes that were not named are chosen anew each time.
-func (p *program) watch(s *scan.Scan, c *cli.Context) *scan.Watch {
-	w := &scan.Watch{Scan: s}
-	if s.Selected {
-		w.Choose = func() error { return selectPIDs(s, c) }
+	from.frame = func(ctx context.Context) (*screen.Frame, error) {
+		result, err := take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &screen.Frame{Result: result, Series: result.Series, Took: result.Took}, nil
 	}
-	return w
+	return from
 }
 
 func statusOf(r *diag.Result) int {
@@ -115,10 +148,6 @@ func (p *program) newScan(c *cli.Context) (*scan.Scan, error) {
 	src, err := p.source(c)
 	if err != nil {
 		return nil, err
-	}
-	if src.From != "" && !c.IsSet("proc-root") {
-		return nil, hint(usage("leakscan --from needs --proc-root"),
-			"inode numbers join a dump to the processes of the same host and moment alone: --proc-root names a copy of that host's /proc")
 	}
 	t, err := thresholds(c)
 	if err != nil {
@@ -161,44 +190,4 @@ func chooseRules(only, skip []string) ([]*diag.Rule, error) {
 		return nil, hint(usage("no rule is left"), "--only and --skip exclude each other's rules")
 	}
 	return rules, nil
-}
-
-// selectPIDs takes the processes from the arguments, --name and --port together.
-func selectPIDs(s *scan.Scan, c *cli.Context) error {
-	for _, arg := range c.Args().Slice() {
-		pid, err := strconv.Atoi(arg)
-		if err != nil || pid < 1 || arg[0] == '+' {
-			return hint(usage("%q is no process id", arg), "leakscan takes numbers; --name %s finds processes by name", arg)
-		}
-		s.PIDs = append(s.PIDs, pid)
-	}
-	explicit := len(s.PIDs)
-	port, err := parsePort(c)
-	if err != nil {
-		return err
-	}
-	names := c.StringSlice("name")
-	if c.Bool("all") {
-		if explicit+len(names) > 0 || port != 0 {
-			return hint(usage("--all and a choice of processes contradict each other"), "give one of them")
-		}
-		return s.Everybody()
-	}
-	if explicit == 0 && len(names) == 0 && port == 0 {
-		return hint(usage("leakscan needs a process"), "give a PID, --name NAME, --port PORT or --all; `sockleak tcpstat` counts the whole host")
-	}
-	if len(names) > 0 {
-		if err := s.ByName(names); err != nil {
-			return err
-		}
-	}
-	if port != 0 {
-		if err := s.ByPort(c.Context, port); err != nil {
-			return err
-		}
-	}
-	s.Selected = explicit == 0
-	slices.Sort(s.PIDs)
-	s.PIDs = slices.Compact(s.PIDs)
-	return nil
 }

@@ -44,7 +44,7 @@ func newPage(name string, force bool) (*page, error) {
 }
 
 func existsError(name string) error {
-	return hint(usage("--html %q exists", name), "--force writes over it")
+	return hint(usage("%q exists", name), "--force writes over it")
 }
 
 // write makes the file, for its user alone, or puts it into the place of the older one.

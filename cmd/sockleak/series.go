@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/sockleak/sockleak/cmd/internal/scan"
+	"github.com/sockleak/sockleak/cmd/internal/screen"
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -22,7 +18,7 @@ const defaultWatch = 2 * time.Second
 type series struct {
 	interval time.Duration // 0: once
 	count    int           // 0: until it is interrupted
-	screen   bool          // each report takes the place of the last
+	screen   bool          // on a terminal, live
 }
 
 func seriesFlags() []cli.Flag {
@@ -65,20 +61,17 @@ func (p *program) readSeries(c *cli.Context, o *output) (*series, error) {
 	return s, nil
 }
 
-// The control sequences of a screen that is written anew: what was there before comes back at the end.
-const (
-	screenOn   = "\x1b[?1049h\x1b[?25l"
-	screenOff  = "\x1b[?25h\x1b[?1049l"
-	screenHome = "\x1b[H"
-	lineEnd    = "\x1b[K"
-	screenRest = "\x1b[J"
-)
-
 // sampler is what a series is made of.
 type sampler struct {
 	take func(context.Context) (report.Value, error)
-	// whole is all that was taken, as one value; nil: the last sample stands for it.
+	// whole is all that was taken, as one value.
 	whole func() report.Value
+	// streams: each sample is written as it comes, and whole is for pages alone.
+	streams bool
+	// frame is take for a screen; nil: there is none.
+	frame func(context.Context) (*screen.Frame, error)
+	// options are those of a screen that differ.
+	options screen.Options
 	// over reports whether an error of take ends the series, and the samples before it stand; nil: none does.
 	over func(error) bool
 }
@@ -86,10 +79,7 @@ type sampler struct {
 // repeat takes the samples. Being interrupted ends a series, in the middle of a look, too, and is no error.
 func (p *program) repeat(ctx context.Context, s *series, o *output, from sampler) error {
 	if s.screen {
-		defer func() { _, _ = io.WriteString(p.stdout, screenOff) }() // of a terminal that is gone there is nothing to restore
-		if _, err := io.WriteString(p.stdout, screenOn); err != nil {
-			return unwritten(err)
-		}
+		return p.watch(ctx, s, o, from)
 	}
 	last, err := p.sample(ctx, s, o, from)
 	if err != nil || last == nil {
@@ -98,17 +88,15 @@ func (p *program) repeat(ctx context.Context, s *series, o *output, from sampler
 	if from.whole != nil && s.interval > 0 {
 		last = from.whole()
 	}
-	if !s.screen && !s.streams(o, from) {
-		if err := p.write(o, last); err != nil {
-			return err
-		}
+	if s.streams(o, from) {
+		return o.keep(last)
 	}
-	return o.keep(last)
+	return p.writeAll(o, last)
 }
 
 // streams: each sample is written as it is taken, and not all of them at the end.
 func (s *series) streams(o *output, from sampler) bool {
-	return s.interval > 0 && o.format != "html" && (from.whole == nil || o.format == "jsonl")
+	return s.interval > 0 && o.format != "html" && (from.streams || o.format == "jsonl")
 }
 
 // sample takes one sample after the other, and returns the last; nil when there is none.
@@ -128,8 +116,8 @@ func (p *program) sample(ctx context.Context, s *series, o *output, from sampler
 			return last, nil
 		}
 		last = v
-		if s.screen || s.streams(o, from) {
-			if err := p.show(s, o, v); err != nil {
+		if s.streams(o, from) {
+			if err := p.write(o, v); err != nil {
 				return nil, err
 			}
 		}
@@ -137,40 +125,4 @@ func (p *program) sample(ctx context.Context, s *series, o *output, from sampler
 			return last, nil
 		}
 	}
-}
-
-// show writes one report of a series.
-func (p *program) show(s *series, o *output, v report.Value) error {
-	if !s.screen {
-		return p.write(o, v)
-	}
-	var text bytes.Buffer
-	width, height := terminalSize(p.stdout) // it may have been resized
-	o.opts.Width = width
-	if err := report.Write(&text, o.format, v, o.opts); err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
-	lines = fitting(lines, height-1)
-	_, err := fmt.Fprint(p.stdout, screenHome+strings.Join(lines, lineEnd+"\n")+lineEnd+"\n"+screenRest)
-	return unwritten(err)
-}
-
-// fitting leaves out lines in the middle, so that what could not be seen, which stands at the end, is told on a low screen, too; and
-// says how many.
-func fitting(lines []string, height int) []string {
-	if len(lines) <= height {
-		return lines
-	}
-	gaps := lines[len(lines):]
-	for i, line := range lines { // what others named stands behind two blanks
-		if strings.Contains(line, report.GapMark) && !strings.HasPrefix(line, " ") {
-			gaps = lines[i:]
-		}
-	}
-	end := min(len(gaps), max(height/2, 1))
-	start := max(height-end-1, 0)
-	left := len(lines) - start - end
-	short := append(slices.Clone(lines[:start]), fmt.Sprintf("  … %d more lines: the terminal is too low", left))
-	return append(short, gaps[:end]...)[:max(height, 0)]
 }

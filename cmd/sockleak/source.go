@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 
 	"github.com/urfave/cli/v2"
@@ -13,7 +15,7 @@ import (
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "source", Value: "auto", Usage: "`SOURCE` of sockets: auto, diag (sock_diag), proc (/proc/net/tcp: no idle times, no ages)"},
-		&cli.StringFlag{Name: "from", Usage: "read sockets from `FILE`, a dump that 'ss -tani -D FILE' wrote, instead of the kernel"},
+		&cli.StringFlag{Name: "from", Usage: "read `FILE` instead of the kernel: a recording, a dump of ss -D, or the text of ss, netstat or /proc/net/tcp; - is stdin"},
 		&cli.StringFlag{Name: "proc-root", Value: "/proc", Usage: "the proc filesystem at `DIR`"},
 	}
 }
@@ -25,6 +27,13 @@ func (p *program) source(c *cli.Context) (*scan.Source, error) {
 	}
 	if s.From != "" && c.IsSet("source") {
 		return nil, hint(usage("--from and --source contradict each other"), "give one of them")
+	}
+	if s.From == "-" {
+		name, err := p.spool()
+		if err != nil {
+			return nil, err
+		}
+		s.From = name
 	}
 	if s.From != "" {
 		f, err := os.Open(s.From)
@@ -47,4 +56,23 @@ func liveSource(u *ui) (*scan.Source, error) {
 		return nil, err
 	}
 	return &scan.Source{Kind: "auto", FS: fs, Detail: u.detail}, nil
+}
+
+// spool keeps what comes from stdin in a file without a name, since it is read more than once. The file goes with the process.
+func (p *program) spool() (name string, err error) {
+	if isTerminal(p.stdin) {
+		p.ui.progress("reading stdin up to its end: paste the list, then Ctrl-D")
+	}
+	f, err := os.CreateTemp("", "sockleak-*")
+	if err != nil {
+		return "", err
+	}
+	p.spooled = f
+	if err := os.Remove(f.Name()); err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(f, p.stdin); err != nil {
+		return "", fmt.Errorf("read stdin: %w", err)
+	}
+	return fmt.Sprintf("/dev/fd/%d", f.Fd()), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/sockleak/sockleak/cmd/internal/record"
 	"github.com/sockleak/sockleak/cmd/internal/scan"
+	"github.com/sockleak/sockleak/cmd/internal/screen"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/report"
@@ -65,13 +68,63 @@ func (p *program) tcpstat(c *cli.Context) error {
 	}
 	count.Source, count.Order, count.Top = src, out.opts.Sort, out.opts.Top
 	defer count.Close()
-	return p.repeat(c.Context, series, out, sampler{take: func(ctx context.Context) (report.Value, error) {
+	return p.repeat(c.Context, series, out, p.counts(count))
+}
+
+// counts is a count, or a series of them.
+func (p *program) counts(count *scan.Count) sampler {
+	measured := &diag.Series{}
+	var last *diag.Stat
+	take := func(ctx context.Context) (*diag.Stat, error) {
 		stat, err := count.Sample(ctx)
+		if err == nil {
+			last = stat
+			measured.AddStat(stat)
+		}
+		return stat, err
+	}
+	from := sampler{streams: true, whole: func() report.Value { return report.StatSeries(last, measured) }}
+	from.take = func(ctx context.Context) (report.Value, error) {
+		stat, err := take(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return report.Tcpstat(stat), nil
-	}})
+	}
+	from.frame = func(ctx context.Context) (*screen.Frame, error) {
+		stat, err := take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &screen.Frame{Stat: stat, Series: measured, Took: stat.Took}, nil
+	}
+	from.options = screen.Options{
+		Title: "this host", Groupings: currentFirst(count.By.String(), diag.GroupByNames()), Orders: currentFirst(count.Order, diag.GroupSorts()),
+		Arrange: func(by, order string) {
+			if key, err := diag.ParseGroupBy(by); err == nil { // one of the list
+				count.Arrange(key, order)
+			}
+		},
+		Save: func(*screen.Frame) (string, error) { return p.saveHost(count) },
+	}
+	return from
+}
+
+// currentFirst is a list with what is chosen now at its beginning.
+func currentFirst(current string, list []string) []string {
+	return append([]string{current}, slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == current })...)
+}
+
+// saveHost keeps every socket of the host in a file, from a look of its own.
+func (p *program) saveHost(count *scan.Count) (string, error) {
+	host := count.Source.FS.Host()
+	r := &scan.Recorder{Watch: &scan.Watch{Scan: &scan.Scan{Source: count.Source, Selected: true}}, Whole: true}
+	sample, _, err := r.Sample(context.Background())
+	if err != nil {
+		return "", err
+	}
+	path, err := saveFrame(host.Name, record.Header{Host: host.Name, Kernel: host.Kernel, Whole: true}, sample)
+	return path, cmp.Or(err, r.Err())
 }
 
 // unwantedArgument guesses what an argument was meant for. A bare number behind --watch is no duration, and so is not taken for its value.

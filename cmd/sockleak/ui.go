@@ -53,7 +53,7 @@ func outputFlags(sorts string, top int) []cli.Flag {
 	for _, f := range report.Formats() {
 		names = append(names, f.Name)
 	}
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: names[0], Usage: "`FORMAT`: " + join(names)},
 		&cli.BoolFlag{Name: "json", Usage: "the same as -o json"},
 		&cli.IntFlag{Name: "top", Value: top, Usage: "show at most `N` rows of a list; 0 shows all"},
@@ -62,6 +62,12 @@ func outputFlags(sorts string, top int) []cli.Flag {
 		&cli.StringFlag{Name: "color", Value: "auto", Usage: "`WHEN`: auto, always, never; auto heeds NO_COLOR"},
 		&cli.StringFlag{Name: "html", Usage: "keep the result as a page in `FILE`, too"},
 		&cli.BoolFlag{Name: "force", Usage: "write over a FILE that exists"},
+	}, messageFlags()...)
+}
+
+// messageFlags say how much is told on stderr.
+func messageFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "say nothing on stderr but errors"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say what is read, from where"},
 	}
@@ -113,6 +119,14 @@ func (p *program) output(c *cli.Context, sorts []string) (*output, error) {
 	o.opts = report.Options{Top: c.Int("top"), Sort: sort, NoHeader: c.Bool("no-header"), Color: color, Width: terminalWidth(p.stdout)}
 	o.page, err = newPage(c.String("html"), c.Bool("force"))
 	return o, err
+}
+
+// writeAll writes the report, and keeps the page of it.
+func (p *program) writeAll(o *output, v report.Value) error {
+	if err := p.write(o, v); err != nil {
+		return err
+	}
+	return o.keep(v)
 }
 
 func (p *program) write(o *output, v report.Value) error {

@@ -45,6 +45,9 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	if l.join, err = l.joinSockets(ctx, procs); err != nil {
 		return err
 	}
+	if l.list.After != nil {
+		l.space.Gaps = append(l.space.Gaps, l.list.After(diag.ByPeer)...)
+	}
 	(&resolver{look: l}).run(ctx)
 	if err := l.nobodys(ctx); err != nil {
 		return err
@@ -53,7 +56,9 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	l.legs(ctx)
 	l.space.Late = max(l.Source.FS.Uptime()-l.space.Ended, 0)
 	l.join.Space()
-	l.withoutInfo()
+	if l.Source.From != "" {
+		withoutInfo(l.space)
+	}
 	l.askMasked()
 	l.enrich(ctx)
 	return nil
@@ -104,11 +109,8 @@ func (l *look) recall(ctx context.Context, r *diag.Recall, why string) {
 
 // withoutInfo names the sockets that a file has without TCP_INFO: nothing can be proved of them. /proc/net/tcp has a
 // gap of its own.
-func (l *look) withoutInfo() {
-	if l.Source.From == "" {
-		return
-	}
-	for _, p := range l.space.Procs {
+func withoutInfo(space *diag.Space) {
+	for _, p := range space.Procs {
 		n := 0
 		for i := range p.Held {
 			switch h := &p.Held[i]; h.State {

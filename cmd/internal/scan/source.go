@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
+	"github.com/sockleak/sockleak/cmd/internal/record"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -18,7 +18,7 @@ import (
 // Source opens lists of sockets.
 type Source struct {
 	Kind string // auto, diag, proc
-	From string // a recorded dump, "" for the kernel
+	From string // a file, "" for the kernel
 	FS   *procfd.FS
 	// SiftFrom is from how many descriptors on only those sockets are kept of which there may be something to say; 0: [manyDescriptors].
 	SiftFrom int
@@ -33,7 +33,10 @@ type Sockets struct {
 	Dump func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error]
 	Conn *netlinkss.Conn // nil but for sock_diag
 	Gaps []diag.Gap
+	// After is what the last reading of the list missed, for a count by that; nil: nothing ever.
+	After func(diag.GroupBy) []diag.Gap
 
+	sample *record.Sample // of a recording; nil for all others
 	source *Source
 	netns  string // the namespace's file, "" for the reader's own
 	pid    int    // a process that lives in it, 0 for the reader
@@ -53,7 +56,7 @@ func (s *Sockets) Close() {
 func (s *Source) Open(netns string, pid int) (*Sockets, error) {
 	switch {
 	case s.From != "":
-		return s.openFile(), nil
+		return s.openFile()
 	case s.Kind == "proc":
 		return s.openProc(pid, "not asked, because of --source proc")
 	}
@@ -73,50 +76,6 @@ func netnsName(path string) string {
 		return "this network namespace"
 	}
 	return path
-}
-
-// FromHint says what is wanted of a recorded dump.
-const FromHint = "--from takes a dump that `ss -tani -D FILE` wrote"
-
-// readCounter counts what is read.
-type readCounter struct {
-	io.Reader
-	n int64
-}
-
-func (r *readCounter) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
-	r.n += int64(n)
-	return n, err
-}
-
-// openFile reads a recorded dump, anew for each request. It does not filter by state: to a dump,
-// BOUND-INACTIVE is UNCONN.
-func (s *Source) openFile() *Sockets {
-	dump := func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
-		return func(yield func(*netlinkss.Socket, error) bool) {
-			f, err := os.Open(s.From)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			defer f.Close()
-			in := readCounter{Reader: f}
-			for sock, err := range netlinkss.Replay(&in) {
-				if err != nil {
-					yield(nil, hint.Add(fmt.Errorf("%s: %w", s.From, err), FromHint))
-					return
-				}
-				if !yield(sock, nil) {
-					return
-				}
-			}
-			if in.n == 0 { // a dump of no sockets has its NLMSG_DONE
-				yield(nil, hint.Add(fmt.Errorf("%s: no dump: the file is empty", s.From), FromHint))
-			}
-		}
-	}
-	return &Sockets{Name: s.From, Dump: dump}
 }
 
 // openProc reads /proc/net/tcp and tcp6, and says what that lacks and why.

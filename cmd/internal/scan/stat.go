@@ -29,6 +29,17 @@ type Count struct {
 	used    int // of tallies, in this sample
 }
 
+// Arrange has the next samples grouped by another key, and in another order.
+func (c *Count) Arrange(by diag.GroupBy, order string) {
+	if c.Order = order; by == c.By {
+		return
+	}
+	for _, s := range c.spills {
+		s.Close()
+	}
+	c.By, c.tallies, c.spills = by, nil, nil
+}
+
 // Close frees what the samples have used. They are not to be used any more.
 func (c *Count) Close() {
 	for _, s := range c.spills {
@@ -61,7 +72,10 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 		stat.Tally.Merge(t)
 	}
 	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
-	if n := stat.Tally.NoClocks; n > 0 && len(c.list.Gaps) == 0 {
+	if c.list.After != nil {
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, c.list.After(c.By)...)
+	}
+	if n := stat.Tally.NoClocks; n > 0 && (c.list.Conn != nil || c.Source.From != "") {
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
 			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
 		})
@@ -82,7 +96,13 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 
 // host says where the sockets are, if they are not recorded.
 func (c *Count) host(stat *diag.Stat) {
+	if s := c.list.sample; s != nil {
+		stat.Snapshot.Host, stat.Snapshot.At = s.Snapshot.Host, s.Snapshot.At
+		c.Filter.Uptime = stat.Snapshot.Host.Uptime
+		return
+	}
 	if c.Source.From != "" {
+		stat.Snapshot.At = time.Time{} // nobody knows
 		return
 	}
 	stat.Snapshot.Host = c.Source.FS.Host()

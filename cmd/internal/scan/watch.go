@@ -44,6 +44,7 @@ func (w *Watch) Look(ctx context.Context) (*diag.Result, error) {
 	}
 	w.readShares(w.history.Last())
 	w.known.learn(w.history.Last())
+	w.series.Measure(w.history.Last())
 	result := diag.Check(&w.history, w.Thresholds, w.Rules)
 	w.series.Add(result)
 	w.history.Thin()

@@ -1,0 +1,136 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+
+	"github.com/sockleak/sockleak/cmd/internal/hint"
+	"github.com/sockleak/sockleak/cmd/internal/record"
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
+)
+
+// FromHint says what is wanted of a file.
+const FromHint = "--from takes what sockleak record wrote, a dump of `ss -D`, and the text of ss, netstat or /proc/net/tcp"
+
+// openFile reads a file anew for each request: the last sample of a recording, or a list that another program wrote. It does not filter
+// by state: to a dump, BOUND-INACTIVE is UNCONN.
+func (s *Source) openFile() (*Sockets, error) {
+	rec, err := record.Open(s.From)
+	if errors.Is(err, record.ErrNotRecording) {
+		list := &listFile{path: s.From}
+		return &Sockets{Name: s.From, Dump: list.dump, After: list.gaps}, nil
+	}
+	if err != nil {
+		return nil, hint.Add(fileError(s.From, err), FromHint)
+	}
+	defer rec.Close()
+	sample, err := rec.Last()
+	if err != nil {
+		return nil, errors.Join(noSamples(s.From, rec))
+	}
+	list := &Sockets{Name: s.From, sample: sample, Gaps: append(sampleGaps(sample), cutGap(rec)...)}
+	list.Dump = func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+		return func(yield func(*netlinkss.Socket, error) bool) {
+			for sock := range sampleSockets(sample) {
+				if !yield(sock, nil) {
+					return
+				}
+			}
+		}
+	}
+	return list, nil
+}
+
+// sampleGaps are what a sample lacks when its sockets are counted.
+func sampleGaps(s *record.Sample) []diag.Gap {
+	gaps := slices.Clone(s.Snapshot.Gaps)
+	usual, processes := 0, 0
+	for _, space := range s.Snapshot.Spaces {
+		gaps = append(gaps, space.Gaps...)
+		for _, p := range space.Procs {
+			processes++
+			usual += p.Usual.Timer + p.Usual.NoTimer
+		}
+	}
+	switch {
+	case s.Rest == nil:
+		gaps = append(gaps, diag.Gap{What: "sockets of others", Why: fmt.Sprintf("the recording is of %s alone", processesText(processes))})
+	case usual > 0:
+		return gaps // they stand among the rest
+	}
+	if usual > 0 {
+		gaps = append(gaps, diag.Gap{What: "connections that were counted and not kept", Count: usual, Why: "there was nothing to say of them"})
+	}
+	return gaps
+}
+
+func processesText(n int) string {
+	if n == 1 {
+		return "one process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}
+
+// listFile is a list that another program wrote.
+type listFile struct {
+	path   string
+	losses []netlinkss.Loss // of the last reading
+}
+
+func (f *listFile) dump(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
+	return func(yield func(*netlinkss.Socket, error) bool) {
+		for _, sock := range f.each(&f.losses, func(err error) bool { return yield(nil, err) }) {
+			if !yield(sock, nil) {
+				return
+			}
+		}
+	}
+}
+
+// each reads the list. A socket is valid until the next step.
+func (f *listFile) each(losses *[]netlinkss.Loss, failed func(error) bool) iter.Seq2[*netlinkss.List, *netlinkss.Socket] {
+	return func(yield func(*netlinkss.List, *netlinkss.Socket) bool) {
+		file, err := os.Open(f.path)
+		if err != nil {
+			failed(err)
+			return
+		}
+		defer file.Close()
+		list := netlinkss.ReadList(file)
+		defer func() { *losses = list.Losses() }()
+		for sock, err := range list.Sockets() {
+			if err != nil {
+				failed(hint.Add(fileError(f.path, err), FromHint))
+				return
+			}
+			if !yield(list, sock) {
+				return
+			}
+		}
+	}
+}
+
+// gaps are what the list lacked in the last reading, as far as a count of its sockets misses it.
+func (f *listFile) gaps(by diag.GroupBy) []diag.Gap {
+	told := []string{netlinkss.LossClocks, netlinkss.LossHolders, netlinkss.LossInodes, netlinkss.LossCookies}
+	if by != diag.ByUID {
+		told = append(told, netlinkss.LossUIDs)
+	}
+	return lossGaps(f.losses, told...)
+}
+
+// lossGaps are all of them but for those that are told otherwise.
+func lossGaps(losses []netlinkss.Loss, but ...string) (gaps []diag.Gap) {
+	for _, l := range losses {
+		if !slices.Contains(but, l.What) {
+			minor := slices.Contains([]string{netlinkss.LossOther, netlinkss.LossUIDs, netlinkss.LossDevices, netlinkss.LossCookies}, l.What)
+			gaps = append(gaps, diag.Gap{What: l.What, Count: l.Count, Why: l.Why, Minor: minor})
+		}
+	}
+	return gaps
+}

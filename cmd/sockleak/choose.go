@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/sockleak/sockleak/cmd/internal/scan"
+	"github.com/sockleak/sockleak/diag"
+)
+
+// chooseFlags say which processes are looked at, beside those that are named by their numbers, and how closely.
+func chooseFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
+		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
+		&cli.BoolFlag{Name: "all", Usage: "every process: the ranking, then the worst in full"},
+		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
+	}
+}
+
+// choice is a choice of processes.
+type choice struct {
+	pids  []int // in their order
+	names []string
+	port  uint16
+	all   bool
+}
+
+// parseChoice reads the choice from arguments and flags.
+func parseChoice(c *cli.Context, args []string) (*choice, error) {
+	ch := &choice{names: c.StringSlice("name"), all: c.Bool("all")}
+	for _, arg := range args {
+		pid, err := strconv.Atoi(arg)
+		if err != nil || pid < 1 || arg[0] == '+' {
+			return nil, hint(usage("%q is no process id", arg), "%s takes numbers; --name %s finds processes by name", c.Command.Name, arg)
+		}
+		ch.pids = append(ch.pids, pid)
+	}
+	slices.Sort(ch.pids)
+	ch.pids = slices.Compact(ch.pids)
+	var err error
+	if ch.port, err = parsePort(c); err != nil {
+		return nil, err
+	}
+	if ch.all && len(ch.pids)+len(ch.names)+int(ch.port) > 0 {
+		return nil, hint(usage("--all and a choice of processes contradict each other"), "give one of them")
+	}
+	return ch, nil
+}
+
+// String is the choice in words.
+func (ch *choice) String() string {
+	words := slices.Clone(ch.names)
+	for _, pid := range ch.pids {
+		words = append(words, "process "+strconv.Itoa(pid))
+	}
+	if ch.port != 0 {
+		words = append(words, "whoever is on port "+strconv.Itoa(int(ch.port)))
+	}
+	if ch.all {
+		words = append(words, "every process")
+	}
+	return join(words)
+}
+
+// empty: no process was chosen.
+func (ch *choice) empty() bool { return len(ch.pids)+len(ch.names) == 0 && ch.port == 0 && !ch.all }
+
+// apply has w look at the processes; those that were not named are found anew for each of its looks.
+func (ch *choice) apply(ctx context.Context, w *scan.Watch) error {
+	if len(ch.pids) == 0 {
+		w.Selected = true
+		w.Choose = func() error { return ch.find(ctx, w.Scan) }
+	}
+	return ch.find(ctx, w.Scan)
+}
+
+// find finds the processes.
+func (ch *choice) find(ctx context.Context, s *scan.Scan) error {
+	if ch.all {
+		return s.Everybody()
+	}
+	s.PIDs = append(s.PIDs, ch.pids...)
+	if len(ch.names) > 0 {
+		if err := s.ByName(ch.names); err != nil {
+			return err
+		}
+	}
+	if ch.port != 0 {
+		if err := s.ByPort(ctx, ch.port); err != nil {
+			return err
+		}
+	}
+	slices.Sort(s.PIDs)
+	s.PIDs = slices.Compact(s.PIDs)
+	return nil
+}
+
+// keep chooses among processes that were recorded; nil: all.
+func (ch *choice) keep() func(*diag.Proc) bool {
+	if ch.all || ch.empty() {
+		return nil
+	}
+	return func(p *diag.Proc) bool {
+		return slices.Contains(ch.pids, p.PID) || slices.Contains(ch.names, p.Name) ||
+			p.Exe != "" && slices.Contains(ch.names, filepath.Base(p.Exe)) || ch.port != 0 && holdsPort(p, ch.port)
+	}
+}
+
+func holdsPort(p *diag.Proc, port uint16) bool {
+	return slices.ContainsFunc(p.Held, func(h diag.HeldSocket) bool { return h.Local.Port() == port })
+}
