@@ -58,8 +58,11 @@ type pageSection struct {
 	Commands      []Command
 	Plots         []pagePlot
 	Table         *pageTable
-	Contents      []pageSection // behind the verdict
+	Contents      *pageContents // behind the verdict
 }
+
+// pageContents are sections that one may want to jump to.
+type pageContents struct{ First, Rest []pageSection }
 
 // pageFact are facts of one name that stand in a row.
 type pageFact struct {
@@ -101,17 +104,25 @@ func pageOf(d *Document, o Options) *page {
 	return p
 }
 
-// contentsOf are the sections that one may want to jump to; none when there is one at the most.
-func contentsOf(sections []pageSection) (list []pageSection) {
+// contentsOf has the first of those that are alike at once; nil when there is one section to jump to at the most.
+func contentsOf(sections []pageSection) *pageContents {
+	c := &pageContents{}
+	alike := map[[2]string]int{}
 	for _, s := range sections {
-		if s.ID != "" {
-			list = append(list, s)
+		if s.ID == "" {
+			continue
+		}
+		key := [2]string{s.Mark, s.Heading}
+		if alike[key]++; alike[key] <= inFull {
+			c.First = append(c.First, s)
+		} else {
+			c.Rest = append(c.Rest, s)
 		}
 	}
-	if len(list) < 2 {
+	if len(c.First) < 2 {
 		return nil
 	}
-	return list
+	return c
 }
 
 // dress adds style and script, and the policy by which a browser runs these alone, and asks nobody for anything.

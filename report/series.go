@@ -36,7 +36,7 @@ func (v series) document(o Options) *Document {
 	}
 	standing := standings(r)
 	for _, t := range shown {
-		d.Sections = append(d.Sections, trackSections(r.Series, t, standing, o)...)
+		d.Sections = append(d.Sections, trackSections(r, t, standing, o)...)
 	}
 	if left > 0 {
 		d.Sections = append(d.Sections, Section{Text: []string{fmt.Sprintf("… and %s: --top 0 shows all.", plural(left, "more process"))}})
@@ -83,13 +83,14 @@ func samplesOver(s *diag.Series) string {
 }
 
 // trackSections are a process as it is now, what was measured of it in plots, and in numbers.
-func trackSections(s *diag.Series, t *diag.Track, standings []*standing, o Options) []Section {
-	measured := Section{Heading: trackName(t) + " over time", Plots: besideTable(trackPlots(s, t)), Table: lineTable(s, t)}
+func trackSections(r *diag.Result, t *diag.Track, standings []*standing, o Options) []Section {
+	measured := Section{Heading: trackName(t) + " over time", Plots: besideTable(trackPlots(r.Series, t)), Table: lineTable(r.Series, t)}
 	for _, st := range standings {
 		if st.proc.PID != t.PID || st.proc.Start != t.Start {
 			continue
 		}
 		process := processSection(st)
+		measured.Plots = append(measured.Plots, processPlots(r, st.proc)...)
 		if o.data {
 			return []Section{process, measured}
 		}

@@ -122,6 +122,7 @@
     const power = most < 1 ? 0 : Math.min(6, Math.floor(Math.log2(most) / 10));
     return [1024 ** power, ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'][power]];
   };
+  const steps = [1, 2, 5, 10, 15, 30].concat([1, 2, 5, 10, 15, 30].map((n) => n * 60), [1, 2, 3, 6, 12, 24, 48, 168, 720].map((n) => n * 3600)); // seconds
   const whole = [1, 2, 5].flatMap((n) => [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8].map((p) => n * p)).sort((a, b) => a - b);
 
   const measure = document.createElement('canvas').getContext('2d');
@@ -183,7 +184,7 @@
       tzDate: (t) => uPlot.tzDate(new Date(t * 1000), 'Etc/UTC'),
       cursor: { sync: { key: 'time' }, y: false, points: { size: 7 } },
       scales: { y: { range } },
-      axes: [axis({ label: 'UTC, ' + (days[0] === days[1] ? days[0] : days.join(' to ')), space: 76, size: days[0] === days[1] ? 26 : 42, values: moments }),
+      axes: [axis({ label: 'UTC, ' + (days[0] === days[1] ? days[0] : days.join(' to ')), space: 76, incrs: steps, size: days[0] === days[1] ? 26 : 42, values: moments }),
         valueAxis(() => label + (cut ? ', not from 0' : ''), plot.unit === 'count' ? { incrs: whole } : {})],
       series: [{}, ...plot.lines.map((line, i) => ({
         label: line.name, stroke: color(lineColor(i)), width: 2, dash: dashes[i % dashes.length], points: { show: plot.times.length < 25, size: 5 },
