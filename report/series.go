@@ -12,7 +12,8 @@ import (
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// SeriesOf is the view of what was measured over time, with the diagnosis of the last look. r has a [diag.Series].
+// SeriesOf is the view of what was measured over time, with the diagnosis of the last look. r.Series is what was measured; without
+// one the view says that there is no sample.
 func SeriesOf(r *diag.Result) Value { return series{r} }
 
 type series struct{ r *diag.Result }
@@ -51,10 +52,7 @@ func (v series) document(o Options) *Document {
 
 // tracks are those of the series, what leaks the most at the end first, and what has ended behind the others.
 func (v series) tracks() []*diag.Track {
-	if v.r.Series == nil {
-		return nil
-	}
-	list := slices.Clone(v.r.Series.Tracks)
+	list := slices.Clone(tracksOf(v.r.Series))
 	last := func(t *diag.Track, kind diag.LineKind, name string) float64 {
 		if l := t.Line(kind, name); l != nil && !math.IsNaN(l.Last()) {
 			return l.Last()
@@ -73,6 +71,13 @@ func (v series) tracks() []*diag.Track {
 			cmp.Compare(last(b, diag.LineOpen, "open"), last(a, diag.LineOpen, "open")))
 	})
 	return list
+}
+
+func tracksOf(s *diag.Series) []*diag.Track {
+	if s == nil {
+		return nil
+	}
+	return s.Tracks
 }
 
 func samplesOver(s *diag.Series) string {
@@ -195,7 +200,7 @@ func sign(v float64) string {
 	return "+"
 }
 
-// StatSeries is the view of a host's sockets over time, with the last count.
+// StatSeries is the view of a host's sockets over time, with the last count. A series of nil is none.
 func StatSeries(last *diag.Stat, s *diag.Series) Value { return statSeries{last, s} }
 
 type statSeries struct {
@@ -205,7 +210,7 @@ type statSeries struct {
 
 func (v statSeries) document(o Options) *Document {
 	d := &Document{Title: titleAt("tcpstat over time", &v.last.Snapshot)}
-	for _, t := range v.series.Tracks {
+	for _, t := range tracksOf(v.series) {
 		all := v.last.Tally.IPv4.Sum(&v.last.Tally.IPv6).Total()
 		d.Sections = append(d.Sections, Section{
 			Heading: plural(all, "TCP socket") + " at the last of " + samplesOver(v.series), Plots: besideTable(trackPlots(v.series, t)), Table: lineTable(v.series, t),
@@ -215,7 +220,16 @@ func (v statSeries) document(o Options) *Document {
 	return d
 }
 
-// seriesSchema changes when a field changes its meaning or goes; new fields may come.
+// seriesSchema changes when a field changes its meaning or goes; new fields may come:
+//
+//	{"schema":"sockleak.series/1", "taken_at":RFC3339 of the last look, "host":…, "kernel":…, "took_ms":…, "span_ms":…,
+//	 "times":[RFC3339, …],
+//	 "tracks":[{"pid":… (0: the host), "start":…, "name":…, "soft_limit":…|null, "ended":…,
+//	            "lines":[{"kind":"open|fds|state|timer|group|leaked|rss|pss|cpu", "name":…, "unit":"count|bytes|share",
+//	                      "values":[number|null, …], "born":[…]|null, "died":[…]|null}]}],
+//	 "leakscan":{sockleak.leakscan/1 of the last look}|null, "tcpstat":{sockleak.tcpstat/1}|null}
+//
+// values, born and died have one number for each of times; null is not known.
 const seriesSchema = "sockleak.series/1"
 
 // wireSeries has one of Leakscan and Tcpstat: the document of the last look.
