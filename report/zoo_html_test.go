@@ -105,11 +105,17 @@ func eval[T any](t *testing.T, b *browser, expression string) T {
 	return run(t, b, chromedp.Evaluate[T](expression))
 }
 
-// open shows a value as a page, written to a file, as a user has it.
+// open shows a value as a page.
 func (b *browser) open(t *testing.T, v Value, o Options) {
 	t.Helper()
+	b.show(t, write(t, "html", v, o))
+}
+
+// show writes a page to a file and opens it, as a user does.
+func (b *browser) show(t *testing.T, html []byte) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "page.html")
-	if err := os.WriteFile(file, write(t, "html", v, o), 0o600); err != nil {
+	if err := os.WriteFile(file, html, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b.mu.Lock()
@@ -128,6 +134,41 @@ func (b *browser) sound(t *testing.T, name string) {
 	}
 	if len(b.requests) != 1 || !strings.HasPrefix(b.requests[0], "file://") {
 		t.Errorf("%s: requests %q, want that of the page alone", name, b.requests)
+	}
+}
+
+// The browser of these tests sees what they say is not there: an error, what the policy refuses, and a request.
+func TestZooWatches(t *testing.T) {
+	b := newBrowser(t)
+	page := string(write(t, "html", Leakscan(clean()), Options{}))
+	for name, tt := range map[string]struct{ old, new, problem, request string }{
+		"a script":     {"</main>", `<script>document.title = "run"</script></main>`, "Content Security Policy", ""},
+		"a handler":    {"<h1>", `<h1 onclick="1">`, "Content Security Policy", ""},
+		"a style":      {"<h1>", `<h1 style="color: red">`, "Content Security Policy", ""},
+		"an image":     {"</main>", `<img src="http://127.0.0.1:9/x.png"></main>`, "Content Security Policy", ""},
+		"an exception": {"</main>", "</main>", "Uncaught", ""},
+		"a request":    {"Content-Security-Policy", "X", "", "http://127.0.0.1:9/x.png"},
+	} {
+		html := strings.Replace(page, tt.old, tt.new, 1)
+		if tt.request != "" {
+			html = strings.Replace(html, "</main>", `<img src="`+tt.request+`"></main>`, 1)
+		}
+		b.show(t, []byte(html))
+		if name == "an exception" {
+			eval[bool](t, b, `setTimeout(() => { throw new Error("x") }), true`)
+			run(t, b, chromedp.Poll[bool](`new Promise((done) => setTimeout(() => done(true), 1))`))
+		}
+		b.mu.Lock()
+		if tt.problem != "" && !strings.Contains(strings.Join(b.problems, " "), tt.problem) {
+			t.Errorf("%s: problems %q", name, b.problems)
+		}
+		if tt.request != "" && !slices.Contains(b.requests, tt.request) {
+			t.Errorf("%s: requests %q", name, b.requests)
+		}
+		b.mu.Unlock()
+		if title := eval[string](t, b, "document.title"); title == "run" {
+			t.Errorf("%s has run", name)
+		}
 	}
 }
 
