@@ -21,7 +21,7 @@ const (
 
 // processPlots are those of one look at a process.
 func processPlots(r *diag.Result, p *diag.Proc) []*Plot {
-	plots := []*Plot{idlePlot(r, p), peerPlot(p), kindPlot(p)}
+	plots := []*Plot{idlePlot(r, p), peerPlot(r, p), kindPlot(p)}
 	return slices.DeleteFunc(plots, func(p *Plot) bool { return p == nil })
 }
 
@@ -30,85 +30,121 @@ var idleBounds = [...]time.Duration{
 	time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour, 7 * 24 * time.Hour,
 }
 
-var idleLabels = [...]string{"< 1s", "1s–10s", "10s–1m", "1m–10m", "10m–1h", "1h–6h", "6h–1d", "1d–7d", "≥ 7d"}
-
 // fewConnections is from how many on they make a picture.
 const fewConnections = 2
 
-// idlePlot counts connections in ESTAB by how long nothing has moved on them, apart by whether the kernel has a timer on them.
+// idleBuckets are where the buckets begin: at 0, at the threshold, and at each bound beyond it.
+func idleBuckets(threshold time.Duration) (from []time.Duration, labels []string) {
+	from, labels = []time.Duration{0, threshold}, []string{"< " + diag.FormatDuration(threshold)}
+	for _, end := range idleBounds {
+		if end > threshold {
+			labels = append(labels, diag.FormatDuration(from[len(from)-1])+"–"+diag.FormatDuration(end))
+			from = append(from, end)
+		}
+	}
+	return from, append(labels, "≥ "+diag.FormatDuration(from[len(from)-1]))
+}
+
+// idlePlot counts connections in ESTAB by how long nothing has moved on them, apart by whether the kernel has a timer on them. Below
+// the threshold they are one bucket, for those of which there is nothing to say are counted and not kept. Nil when none is beyond it.
 func idlePlot(r *diag.Result, p *diag.Proc) *Plot {
-	with, without, untold := make([]float64, len(idleLabels)), make([]float64, len(idleLabels)), make([]float64, len(idleLabels))
-	known, unknown, bounds := 0, p.Usual.Timer+p.Usual.NoTimer, 0
+	threshold, _ := r.Thresholds.IdleIn(p.Space)
+	from, labels := idleBuckets(threshold)
+	layers := timerLayers(countsOf(p), len(labels))
+	beyond, unknown, bounds := 0, 0, 0
 	for i := range p.Held {
 		h := &p.Held[i]
 		if h.State != netlinkss.Estab || h.Counted {
 			continue
 		}
-		idle := diag.Idle(h.Socket, r.Snapshot.Host.Uptime)
-		if !idle.Known() {
+		values := layers[timerLayer(h.Timer)].Values
+		switch idle := diag.Idle(h.Socket, r.Snapshot.Host.Uptime); {
+		case !idle.Known():
 			unknown++
-			continue
-		}
-		known++
-		if !idle.Exact {
-			bounds++
-		}
-		switch at := idleBucket(idle.D); h.Timer {
-		case netlinkss.TimerUnknown:
-			untold[at]++
-		case netlinkss.TimerOff:
-			without[at]++
-		default:
-			with[at]++
+			values[0]--
+		case idle.D >= threshold:
+			beyond++
+			if !idle.Exact {
+				bounds++
+			}
+			values[0]--
+			values[bucketOf(from, idle.D)]++
 		}
 	}
-	if known < fewConnections {
+	if beyond == 0 {
 		return nil
 	}
 	plot := &Plot{
 		Kind: Histogram, Name: "idle", Title: "Connections in ESTAB by idle time", Of: ofConnections, Axis: "idle for", PID: p.PID, Shown: ToWide,
-		Labels: idleLabels[:], Lines: []PlotLine{{"no timer", without}, {"timer", with}},
-	}
-	if slices.Max(untold) > 0 {
-		plot.Lines = append(plot.Lines, PlotLine{"timer not told", untold})
+		Labels: labels, Lines: layers,
 	}
 	if bounds > 0 {
 		plot.Axis = "idle for, at the least"
 	}
 	if unknown > 0 {
-		plot.Note = fmt.Sprintf("Left out: %s whose idle times were not kept, or are not known.", plural(unknown, "connection"))
+		plot.Note = fmt.Sprintf("Left out: %s whose idle times are not known.", plural(unknown, "connection"))
 	}
 	return plot
 }
 
-func idleBucket(d time.Duration) int {
-	for i, end := range idleBounds {
-		if d < end {
-			return i
-		}
+// timerLayers have all connections in ESTAB in the first of n buckets. The last layer is for those whose timers are not told.
+func timerLayers(c counts, n int) []PlotLine {
+	layers := []PlotLine{{Name: "no timer"}, {Name: "timer"}, {Name: "timer not told"}}
+	for i, first := range []int{c.noTimer, c.timer, c.estab - c.noTimer - c.timer} {
+		layers[i].Values = make([]float64, n)
+		layers[i].Values[0] = float64(first)
 	}
-	return len(idleBounds)
+	return layers
 }
 
-// peerPlot counts connections by the address of the other side, the most first.
-func peerPlot(p *diag.Proc) *Plot {
-	c := compared{byPeer: map[comparePeer]int64{}}
-	c.countPeers(p)
-	plot := &Plot{Kind: Bars, Name: "peer", Title: "Connections by peer", Of: ofConnections, Axis: "peer", PID: p.PID, Shown: ToWide}
-	if n := c.byPeer[unknownPeer]; n > 0 {
-		delete(c.byPeer, unknownPeer)
-		plot.Note = fmt.Sprintf("Left out: %s whose peers were not kept.", plural(int(n), "connection"))
+// timerLayer is the layer of a connection.
+func timerLayer(t netlinkss.Timer) int {
+	switch t {
+	case netlinkss.TimerOff:
+		return 0
+	case netlinkss.TimerUnknown:
+		return 2
 	}
-	line, all := PlotLine{Name: ofConnections}, 0.0
-	for _, peer := range slices.SortedFunc(maps.Keys(c.byPeer), func(a, b comparePeer) int {
-		return cmp.Or(cmp.Compare(c.byPeer[b], c.byPeer[a]), cmp.Compare(a.peer, b.peer), cmp.Compare(a.direction, b.direction))
-	}) {
-		plot.Labels = append(plot.Labels, directionWords[peer.direction]+peer.peer)
-		line.Values = append(line.Values, float64(c.byPeer[peer]))
-		all += float64(c.byPeer[peer])
+	return 1
+}
+
+// bucketOf is the last bucket that begins at d or before.
+func bucketOf(from []time.Duration, d time.Duration) int {
+	at := 0
+	for i, begin := range from {
+		if d >= begin {
+			at = i
+		}
+	}
+	return at
+}
+
+// peerPlot counts leaked sockets by the address of the other side, the most first.
+func peerPlot(r *diag.Result, p *diag.Proc) *Plot {
+	counts, all := map[string]int{}, 0
+	for _, f := range r.Findings {
+		if f.Proc != p || f.Severity != diag.Leak {
+			continue
+		}
+		for i := range f.Samples {
+			label := "no peer"
+			if peer := f.Samples[i].Peer; peer.IsValid() && peer.Port() != 0 {
+				label = directionWords[f.Direction.String()] + addrOf(peer.Addr())
+			}
+			counts[label]++
+			all++
+		}
 	}
 	if all < fewConnections {
 		return nil
+	}
+	plot := &Plot{Kind: Bars, Name: "peer", Title: "Leaked sockets by peer", Of: ofSockets, Axis: "peer", PID: p.PID, Shown: ToWide}
+	line := PlotLine{Name: ofSockets}
+	for _, label := range slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	}) {
+		plot.Labels = append(plot.Labels, label)
+		line.Values = append(line.Values, float64(counts[label]))
 	}
 	plot.Lines = []PlotLine{line}
 	return plot

@@ -114,26 +114,51 @@ func TestUnits(t *testing.T) {
 	}
 }
 
-// Each connection in ESTAB is in one bucket of idle times, and what is not known is told.
+// Each connection in ESTAB is in one bucket of idle times, also those that were counted and not kept; what is not known is told.
 func TestIdlePlot(t *testing.T) {
-	for i, end := range idleBounds {
-		if idleBucket(end) != i+1 || idleBucket(end-1) != i {
-			t.Errorf("around %v: buckets %d and %d", end, idleBucket(end-1), idleBucket(end))
+	from, labels := idleBuckets(2 * time.Hour)
+	if want := []string{"< 2h00m", "2h00m–6h00m", "6h00m–1d00h", "1d00h–7d00h", "≥ 7d00h"}; !slices.Equal(labels, want) {
+		t.Errorf("buckets %q, want %q", labels, want)
+	}
+	for d, want := range map[time.Duration]int{0: 0, 2*time.Hour - 1: 0, 2 * time.Hour: 1, 6*time.Hour - 1: 1, 6 * time.Hour: 2, 1000 * time.Hour: 4} {
+		if got := bucketOf(from, d); got != want {
+			t.Errorf("%v is in bucket %d, want %d", d, got, want)
 		}
 	}
+	for _, usual := range []diag.Usual{{}, {Timer: 3, NoTimer: 4}} {
+		r := leaking()
+		p := r.Procs()[0]
+		p.Usual = usual
+		plot := idlePlot(r, p)
+		want := countsOf(p)
+		for i, n := range []int{want.noTimer, want.timer} {
+			sum := 0.0
+			for _, v := range plot.Lines[i].Values {
+				sum += v
+			}
+			if int(sum) != n {
+				t.Errorf("%v: %v connections with %s, want %d", usual, sum, plot.Lines[i].Name, n)
+			}
+		}
+	}
+	if plot := idlePlot(clean(), clean().Procs()[0]); plot != nil {
+		t.Errorf("of no connection there is the plot %+v", plot)
+	}
+}
+
+// The peers of leaked sockets are as many as the verdict has.
+func TestPeerPlot(t *testing.T) {
 	r := leaking()
-	p := r.Procs()[0]
-	plot := idlePlot(r, p)
 	n := 0.0
-	for _, v := range plot.totals() {
-		n += v
+	for _, p := range r.Procs() {
+		if plot := peerPlot(r, p); plot != nil {
+			for _, v := range plot.Lines[0].Values {
+				n += v
+			}
+		}
 	}
-	if want := float64(countsOf(p).estab); n != want || plot.Note != "" {
-		t.Errorf("%v connections and %q, want %v", n, plot.Note, want)
-	}
-	p.Usual = diag.Usual{Timer: 3, NoTimer: 4}
-	if plot := idlePlot(r, p); !strings.Contains(plot.Note, "7 connections") {
-		t.Errorf("of 7 that were not kept it says %q", plot.Note)
+	if verdict := (leakscan{r}).verdict().Heading; !strings.HasPrefix(verdict, fmt.Sprintf("%v leaked sockets", n)) {
+		t.Errorf("%v sockets, and the verdict is %q", n, verdict)
 	}
 }
 

@@ -46,7 +46,7 @@ func newBrowser(t *testing.T) *browser {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
 	alloc, cancelAlloc := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(cancelAlloc)
-	timed, cancelTimed := context.WithTimeout(alloc, 5*time.Minute)
+	timed, cancelTimed := context.WithTimeout(alloc, 8*time.Minute)
 	t.Cleanup(cancelTimed)
 	ctx, cancel := chromedp.NewContext(timed)
 	t.Cleanup(cancel)

@@ -229,7 +229,7 @@
     const index = lying
       ? axis({ side: 3, size: room + 10, values: labels, splits: () => plot.labels.map((_, i) => i), space: 0, grid: { show: false }, ticks: { show: false } })
       : axis({ label: plot.axis, size: 26, values: labels, incrs: [1, 2, 3, 4, 6, 8, 12], space: 8 + Math.max(...plot.labels.map(width)), grid: { show: false } });
-    if (layers.length > 1) legend.replaceChildren(...layers.map((line, i) => make('li', {}, make('span', { class: 'key' }, swatch(i, false), name(line)))));
+    if (layers.length > 1 || layers[0].name !== plot.of) legend.replaceChildren(...layers.map((line, i) => make('li', {}, make('span', { class: 'key' }, swatch(i, false), name(line)))));
     return new uPlot({
       ...size, height: lying ? n * 27 + 52 : 220, legend: { show: false }, cursor: { show: false }, padding: [lying ? 2 : 18, lying ? 46 : 12, 0, lying ? 0 : 4],
       scales: {
