@@ -191,7 +191,7 @@ func pages() map[string]Value {
 	return map[string]Value{
 		"leakscan": Leakscan(leaking()), "growing": Leakscan(growing()), "series": SeriesOf(overAWhile()), "all": LeakscanAll(crowd()),
 		"tcpstat": Tcpstat(stat()), "tcpstat-series": StatSeries(stat(), hostSeries("web-1")), "clean": Leakscan(clean()),
-		"partial": Leakscan(partial()), "trials": Trials(proved("no-timeout"), doubted()), "compare": Compare("before", leaking(), "after", clean()),
+		"partial": Leakscan(partial()), "trials": Trials(proved("no-timeout"), doubted()), "compare": Compare("before", leaking(), "after", clean()), "diff": diffGoldens()[0].value,
 		"hostile": Leakscan(hostileResult()), "hostile-series": SeriesOf(measuredAs(growing(), strings.Join(hostile, " "))),
 	}
 }
