@@ -107,11 +107,13 @@ func visit(t *testing.T, addr string, rate float64) {
 
 // growthReport is what the test reads of the report.
 type growthReport struct {
-	Findings []struct {
-		Rule     string
-		Severity string
-		Message  string
-		Evidence []struct{ Field, Value string }
+	Leakscan struct {
+		Findings []struct {
+			Rule     string
+			Severity string
+			Message  string
+			Evidence []struct{ Field, Value string }
+		}
 	}
 }
 
@@ -119,7 +121,7 @@ type growthReport struct {
 func (c *growthCase) differs(r *growthReport) error {
 	var rates []float64
 	var words []string
-	for _, f := range r.Findings {
+	for _, f := range r.Leakscan.Findings {
 		if f.Rule != "growth" {
 			continue
 		}

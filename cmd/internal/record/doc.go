@@ -44,7 +44,7 @@
 //     snd_ssthresh, snd_cwnd, advmss, reordering, rcv_rtt, rcv_space, min_rtt, all rates, busy_time and what limited it, delivered,
 //     dsack_dups, reord_seen, rcv_ooopack, rcv_wnd, rehash and total_rto. They are 0; [netlinkss.Socket.InfoLen] is the kernel's yet;
 //   - meminfo and skmem, which are absent: [netlinkss.Socket.Has] says so;
-//   - of a process: its descriptors on sockets one by one ([procfd.Process.Sockets]), which the join has made into what it holds, the
+//   - of a process: that a list names it (what is recorded was looked at), its descriptors on sockets one by one ([procfd.Process.Sockets]), which the join has made into what it holds, the
 //     epoll sets of threads with a table of their own, and arguments beyond 64 KiB;
 //   - when a dark socket was asked ([diag.DarkSocket.Asked]);
 //   - what a clock of the host said when it was set meanwhile: times are those of the clock as it was at the first sample, so that what

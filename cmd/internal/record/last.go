@@ -7,11 +7,21 @@ import (
 	"io"
 )
 
-// Last is the last whole sample. In a file only the last key is read and what follows it; where that cannot be, all that
-// [Reader.Next] has not read yet. [Reader.Cut] is known then. io.EOF: there is none.
+// Last is the last whole sample. [Reader.Cut] is known then. io.EOF: there is none.
 func (r *Reader) Last() (*Sample, error) {
+	samples, err := r.Recent(1)
+	if err != nil {
+		return nil, err
+	}
+	return samples[0], nil
+}
+
+// Recent are the last n whole samples, or all where they are fewer, the oldest first; of the last one alone the Rest can be read. In a file
+// only what follows one of the last keys is read; where that cannot be, all that [Reader.Next] has not read yet. [Reader.Cut] is known
+// then. io.EOF: there is none.
+func (r *Reader) Recent(n int) ([]*Sample, error) {
 	if r.file == nil {
-		return r.lastOfAll()
+		return r.recentOfAll(n)
 	}
 	info, err := r.file.Stat()
 	if err != nil {
@@ -19,33 +29,34 @@ func (r *Reader) Last() (*Sample, error) {
 	}
 	keys := lastKeys(r.file, info.Size())
 	for at, ok := keys(); ok; at, ok = keys() {
-		s, err := r.lastFrom(io.NewSectionReader(r.file, at, info.Size()-at), info.Size()-at)
-		if !errors.Is(err, io.EOF) {
-			return s, err
+		samples, err := r.recentFrom(at, info.Size(), n)
+		if err != nil && !errors.Is(err, io.EOF) || len(samples) == n {
+			return samples, err
 		}
 	}
-	return r.lastFrom(io.NewSectionReader(r.file, 0, info.Size()), info.Size())
+	return r.recentFrom(0, info.Size(), n)
 }
 
-// lastOfAll reads on to the end. A sample that was begun spoils the one before, so each is put together.
-func (r *Reader) lastOfAll() (last *Sample, err error) {
+// recentOfAll reads on to the end. A sample that was begun spoils the one before, so each is put together.
+func (r *Reader) recentOfAll(n int) (samples []*Sample, err error) {
 	for {
 		s, err := r.Next()
 		switch {
 		case err == nil:
-			last = s
-		case errors.Is(err, io.EOF) && last != nil:
-			return last, nil
+			samples = append(samples, s)
+			samples = samples[max(len(samples)-n, 0):]
+		case errors.Is(err, io.EOF) && len(samples) > 0:
+			return samples, nil
 		default:
 			return nil, err
 		}
 	}
 }
 
-// lastFrom reads twice from a key on: how many samples are whole, and these.
-func (r *Reader) lastFrom(at *io.SectionReader, size int64) (*Sample, error) {
+// recentFrom reads twice from a key on: how many samples are whole, and the last of these.
+func (r *Reader) recentFrom(at, size int64, n int) ([]*Sample, error) {
 	whole := 0
-	count, err := part(at)
+	count, err := part(io.NewSectionReader(r.file, at, size-at))
 	if err != nil {
 		return nil, err
 	}
@@ -61,17 +72,23 @@ func (r *Reader) lastFrom(at *io.SectionReader, size int64) (*Sample, error) {
 	if whole == 0 {
 		return nil, io.EOF
 	}
-	again, err := part(io.NewSectionReader(at, 0, size))
+	again, err := part(io.NewSectionReader(r.file, at, size-at))
 	if err != nil {
 		return nil, err
 	}
 	defer again.lines.close()
-	for range whole - 1 {
+	for range whole - n {
 		if err := again.Skip(); err != nil {
 			return nil, err
 		}
 	}
-	return again.Next()
+	samples := make([]*Sample, min(n, whole))
+	for i := range samples {
+		if samples[i], err = again.Next(); err != nil {
+			return nil, err
+		}
+	}
+	return samples, nil
 }
 
 // part reads a recording from its first line, or from a key, on.

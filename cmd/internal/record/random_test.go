@@ -34,7 +34,7 @@ func (c *chance) upTo(n int) int {
 
 // notRecorded are fields that the package says a recording does without.
 var notRecorded = map[reflect.Type][]string{
-	reflect.TypeFor[procfd.Process]():   {"Sockets", "ownEpolls", "ownUrings"},
+	reflect.TypeFor[procfd.Process]():   {"Sockets", "Listed", "ownEpolls", "ownUrings"},
 	reflect.TypeFor[diag.DarkSocket]():  {"Asked"},
 	reflect.TypeFor[netlinkss.Socket](): {"MemInfo", "SkMem"},
 	reflect.TypeFor[netlinkss.TCPInfo](): {

@@ -66,7 +66,7 @@ func (r *Replay) read(ctx context.Context, h *diag.History) (rec *record.Reader,
 		h.Series.Measure(snap)
 	}
 	if r.Brief {
-		return r.recent(ctx, take)
+		return r.recent(take)
 	}
 	return r.all(ctx, take)
 }
@@ -104,22 +104,24 @@ func (r *Replay) all(ctx context.Context, take func(*record.Sample)) (*record.Re
 }
 
 // recent takes the last samples.
-func (r *Replay) recent(ctx context.Context, take func(*record.Sample)) (*record.Reader, error) {
+func (r *Replay) recent(take func(*record.Sample)) (*record.Reader, error) {
 	rec, err := record.Open(r.Path)
 	if err != nil {
 		return nil, err
 	}
 	defer rec.Close()
-	sample, err := rec.Last()
-	if errors.Is(err, io.EOF) {
-		return rec, nil
-	}
-	if err != nil {
+	samples, err := rec.Recent(mostRecent)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fileError(r.Path, err)
 	}
-	take(sample)
+	for _, s := range samples {
+		take(s)
+	}
 	return rec, nil
 }
+
+// mostRecent is how many samples settle what the last one leaves open.
+const mostRecent = 6
 
 // stride is every which sample is looked at.
 func stride(total int) int { return max((total+mostReplayed-1)/mostReplayed, 1) }
