@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -107,8 +108,8 @@ func (h *History) Thin() {
 		}
 	}
 	room := mostPast
-	for i := len(past) - 1; i >= 0; i-- {
-		if room -= len(past[i].held) + len(past[i].dark); room < 0 && i < len(past)-1 {
+	for i, l := range slices.Backward(past) {
+		if room -= len(l.held) + len(l.dark); room < 0 && i < len(past)-1 {
 			past = past[i+1:]
 			break
 		}
