@@ -19,7 +19,7 @@ type ssText struct {
 	rows    [2]ssRow
 	row     int  // of the two, the one that goes on
 	open    bool // there is one
-	command State
+	command ssCommand
 }
 
 // read reports whether the loop is to go on, which is at the end of the text.
@@ -96,9 +96,9 @@ func (p *ssText) goesOn(line []byte) bool {
 
 // junk takes a line that is none of ss's. Behind a row that was broken at the width of a terminal it is the rest of a number.
 func (p *ssText) junk(line []byte) bool {
-	if st, found := commandState(line); found {
-		p.command = st
-		p.run.state = st
+	if c, found := commandOf(line); found {
+		p.command = c
+		p.run.state, p.run.timers = c.state, p.run.timers || c.timers
 	}
 	if p.open && !p.current().blankEnd && !isPrompt(line) {
 		p.open = false
@@ -128,8 +128,10 @@ func (p *ssText) begin(header []byte) {
 	p.run = ssRun{}
 	p.run.measure(len(header), isCutHeader(header))
 	if !bytes.Contains(header, []byte("State")) {
-		p.run.state = p.command
+		p.run.state = p.command.state
 	}
+	// The next header may be another command's, whose line was not pasted.
+	p.run.timers, p.command.timers = p.command.timers, false
 	// A full look moves the buffer's bytes, so a text of headers alone must not have one for each.
 	ahead := p.in.r.Buffered()
 	if ahead < listBuffer/16 {
@@ -151,29 +153,54 @@ func isCutHeader(line []byte) bool {
 	return len(line) > 0 && !whole
 }
 
-// commandState is the one state that a command line of ss asks for: its output has no column for it.
-func commandState(line []byte) (State, bool) {
+// ssCommand is what the command line of ss tells of its output.
+type ssCommand struct {
+	state  State // the only one, for which the output has no column; 0: several
+	timers bool  // -o
+}
+
+// commandOf reads the command line of ss, behind a prompt or not.
+func commandOf(line []byte) (c ssCommand, seen bool) {
 	var t tokens
 	t.reset(line)
-	seen := false
-	state := State(0)
 	for word := t.next(); len(word) > 0; word = t.next() {
 		switch {
 		case string(word) == "ss", bytes.HasSuffix(word, []byte("/ss")):
 			seen = true
-		case seen && string(word) == "state":
+		case !seen:
+		case string(word) == "|": // what follows is another program's
+			return c, seen
+		case string(word) == "--options":
+			c.timers = true
+		case word[0] == '-':
+			c.timers = c.timers || hasOption(word[1:], 'o')
+		case string(word) == "state":
 			m, err := ParseStates(string(t.next()))
-			if err != nil || m&(m-1) != 0 || state != 0 {
-				return 0, true
+			if err != nil || m&(m-1) != 0 || c.state != 0 {
+				c.state = 0
+				return c, true
 			}
 			for s := Estab; s <= BoundInactive; s++ {
 				if m.Has(s) {
-					state = s
+					c.state = s
 				}
 			}
 		}
 	}
-	return state, seen
+	return c, seen
+}
+
+// hasOption finds a letter among those that stand together behind one dash. Behind some of ss's, the rest is their argument.
+func hasOption(letters []byte, want byte) bool {
+	for _, c := range letters {
+		switch {
+		case c == want:
+			return true
+		case c == '-', bytes.IndexByte([]byte("fADFN"), c) >= 0:
+			return false
+		}
+	}
+	return false
 }
 
 // ssRun is what one command prints, as far as its rows have told: from one header to the next. A word that it has printed once it would
