@@ -59,9 +59,6 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if count.Idle, err = idleFlag(c, out, count.Filter); err != nil {
 		return err
 	}
-	if count.By == diag.ByProcess && src.From != "" {
-		return hint(usage("--by process and --from contradict each other"), "a dump does not say who holds its sockets")
-	}
 	series, err := p.readSeries(c, out)
 	if err != nil {
 		return err

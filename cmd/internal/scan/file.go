@@ -12,6 +12,7 @@ import (
 	"github.com/sockleak/sockleak/cmd/internal/record"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
 )
 
 // FromHint says what is wanted of a file.
@@ -133,4 +134,47 @@ func lossGaps(losses []netlinkss.Loss, but ...string) (gaps []diag.Gap) {
 		}
 	}
 	return gaps
+}
+
+// ownRecorded finds the processes of what was counted in a recording. A socket that several hold is that of the one with the most
+// descriptors, as in [procfd.FS.Owners].
+func ownRecorded(t *diag.Tally, snap *diag.Snapshot) []diag.Gap {
+	var procs []*diag.Proc
+	for _, space := range snap.Spaces {
+		procs = append(procs, space.Procs...)
+	}
+	slices.SortStableFunc(procs, func(a, b *diag.Proc) int { return b.Open - a.Open })
+	owners, holder := make([]procfd.Owner, len(procs)), map[uint64]int32{}
+	for i, p := range slices.Backward(procs) { // the first has the last word
+		owners[i] = procfd.Owner{PID: p.PID, Start: p.Start, Name: p.Name, UID: p.UID}
+		for k := range p.Held {
+			holder[uint64(p.Held[k].Inode)] = int32(i)
+		}
+	}
+	numbers, of, missing := map[uint64]int{}, []int32{}, 0
+	t.Wanted(func(inode uint64) (n int, added bool) {
+		if n, ok := numbers[inode]; ok {
+			return n, false
+		}
+		at, ok := holder[inode]
+		if !ok {
+			at = -1
+			missing++
+		}
+		numbers[inode] = len(of)
+		of = append(of, at)
+		return len(of) - 1, true
+	})
+	t.Own(owners, of)
+	if missing == 0 {
+		return nil
+	}
+	why := "the recording has no process that was seen to hold them"
+	for _, p := range procs {
+		if p.Usual.Timer+p.Usual.NoTimer > 0 {
+			why += fmt.Sprintf("; of more than %d descriptors it has the holders of those sockets alone of which there is something to say", mostOwned)
+			break
+		}
+	}
+	return []diag.Gap{{What: "processes of sockets", Count: missing, Why: why}}
 }

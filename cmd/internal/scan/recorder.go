@@ -23,11 +23,18 @@ type Recorder struct {
 	err error // of reading or taking what is beside the look
 }
 
+// mostOwned is from how many descriptors on a recording of a whole host does without the holders of those sockets of which there is
+// nothing to say: a kilobyte each while they are recorded.
+const mostOwned = 250_000
+
 // Sample looks once. A second look may be needed to settle what the first leaves open: see [Recorder.Unsettled]. The sample is valid
 // until the next one.
 func (r *Recorder) Sample(ctx context.Context) (*record.Sample, *diag.Result, error) {
-	if r.Source.SiftFrom == 0 && !r.Whole {
+	if r.Source.SiftFrom == 0 {
 		r.Source.SiftFrom = math.MaxInt // a recording of processes has all that they hold
+		if r.Whole {
+			r.Source.SiftFrom = mostOwned
+		}
 	}
 	result, err := r.Look(ctx)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -59,6 +60,9 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 			return nil, err
 		}
 		c.list = list
+	}
+	if c.By == diag.ByProcess && c.Source.From != "" && c.list.sample == nil {
+		return nil, hint.Add(fmt.Errorf("--by process: %s is no recording", c.Source.From), "sockleak record keeps who holds which socket")
 	}
 	stat := &diag.Stat{Source: c.list.Name}
 	stat.Snapshot.At, stat.Snapshot.Gaps = start, slices.Clone(c.list.Gaps)
@@ -138,6 +142,9 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 
 // own finds the processes of what was counted.
 func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
+	if c.list.sample != nil {
+		return ownRecorded(t, c.list.sample.Snapshot), nil
+	}
 	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
 	t.Wanted(wanted.Add)
 	owned, err := c.Source.FS.Owners(ctx, wanted)
