@@ -16,6 +16,8 @@ const (
 	// overlapMost: up to so many are listed while the sockets are. What a process may hold waits until they are, at half a kilobyte for
 	// each socket of the namespace.
 	overlapMost = 20_000
+	// knownMost is as many sockets of a namespace as may wait for the descriptors of a process of which most are known.
+	knownMost = 100_000
 	// manyDescriptors: from so many on, only those sockets are kept of which there may be something to say.
 	manyDescriptors = 20_000
 )
@@ -113,7 +115,11 @@ func (l *look) incomplete(err error) error {
 func (l *look) feed(procs []*procfd.Process, filtered bool) (f *feed, idle chan struct{}) {
 	f, idle = &feed{look: l, walked: make(chan walked, 1)}, make(chan struct{})
 	open := l.Source.FS.CountDescriptors(procs[0].PID)
-	few := filtered || l.list.size(netlinkss.Request{}) < partsFrom
+	most := partsFrom
+	if l.known.knows(procs[0]) {
+		most = knownMost
+	}
+	few := filtered || l.list.size(netlinkss.Request{}) < most
 	if len(procs) == 1 && few && open <= overlapMost && open < l.Source.siftFrom() {
 		go func() { f.walked <- l.walk(procs, f.reader(procs[0], idle)) }()
 		return f, idle

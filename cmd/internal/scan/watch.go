@@ -135,6 +135,11 @@ func (k *known) learn(snap *diag.Snapshot) {
 	k.procs = procs
 }
 
+// knows reports whether most of a process's descriptors are known.
+func (k *known) knows(p *procfd.Process) bool {
+	return k != nil && k.procs[p.PID] != nil && k.procs[p.PID].Start == p.Start && k.procs[p.PID].left > 0
+}
+
 // before is what is known of a process; nil: it is to be read in full.
 func (k *known) before(p *procfd.Process) *knownProc {
 	if k == nil {
