@@ -338,7 +338,33 @@ func (j *Join) settleHeld(p *Proc) {
 			return j.twice[first]
 		})
 	}
-	slices.SortFunc(p.Held, func(a, b HeldSocket) int { return byTable(a.SocketFD(), b.SocketFD()) })
+	sortHeld(p.Held)
+}
+
+// sortHeld sorts by table and descriptor. What is sorted are numbers: of the sockets themselves, which are large, each is moved once.
+func sortHeld(held []HeldSocket) {
+	type place struct{ task, fd, at int32 }
+	places := make([]place, len(held))
+	for i := range held {
+		places[i] = place{int32(held[i].Task), int32(held[i].FD()), int32(i)}
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.task, b.task), cmp.Compare(a.fd, b.fd)) })
+	for to := range places { // round the ring of those that take each other's place
+		if places[to].at < 0 {
+			continue
+		}
+		first := held[to]
+		for at := to; ; {
+			from := int(places[at].at)
+			places[at].at = -1
+			if from == to {
+				held[at] = first
+				break
+			}
+			held[at] = held[from]
+			at = from
+		}
+	}
 }
 
 // settleDirections lets the listening ports decide where the counters could not.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -338,6 +339,29 @@ func TestJoinMPTCP(t *testing.T) {
 		wantGaps(t, p.Gaps, fmt.Sprintf("1 MPTCP connections of %s that the peer has closed", Subject(p.Process)))
 		if p.MPTCPEnded != 1 {
 			t.Errorf("%s: %d ended, want 1", Subject(p.Process), p.MPTCPEnded)
+		}
+	}
+}
+
+func TestSortHeld(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 40 {
+		held := make([]HeldSocket, n)
+		for i := range held {
+			held[i] = HeldSocket{Socket: &netlinkss.Socket{}, FDs: []int{r.IntN(30)}, Task: r.IntN(2) * 70, Direction: Direction(i)}
+		}
+		want := slices.Clone(held)
+		slices.SortStableFunc(want, func(a, b HeldSocket) int { return byTable(a.SocketFD(), b.SocketFD()) })
+		sortHeld(held)
+		seen := map[Direction]bool{}
+		for i := range held {
+			seen[held[i].Direction] = true
+			if byTable(held[i].SocketFD(), want[i].SocketFD()) != 0 {
+				t.Fatalf("%d sockets: %d is %v, want %v", n, i, held[i].SocketFD(), want[i].SocketFD())
+			}
+		}
+		if len(seen) != n {
+			t.Fatalf("%d sockets: %d are left", n, len(seen))
 		}
 	}
 }

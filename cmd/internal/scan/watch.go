@@ -96,7 +96,7 @@ func (w *Watch) readShares(snap *diag.Snapshot) {
 }
 
 // fullEvery: of so many looks at a process one reads its descriptors in full.
-const fullEvery = 8
+const fullEvery = 15
 
 // known is what the last look found, for the next one.
 type known struct {
