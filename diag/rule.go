@@ -15,6 +15,8 @@ type Rule struct {
 	Severity Severity // the worst that it gives
 	Doc      Doc
 	Check    func(*Pass)
+	// Series: it judges what was measured over time, and nothing without that.
+	Series bool
 	// Unsettled reports whether a second look after [Thresholds.Wait] may prove of the process what the looks so far leave open;
 	// nil: never. It sees a Pass as Check does, but before the others have claimed what is theirs, and reports nothing.
 	Unsettled func(*Pass) bool
@@ -170,6 +172,9 @@ type Result struct {
 // severity first, then the rules' order, the largest number of sockets, the process, the peer.
 func Check(h *History, t Thresholds, rules []*Rule) *Result {
 	last := h.Last()
+	if h.Series == nil {
+		rules = slices.DeleteFunc(slices.Clone(rules), func(r *Rule) bool { return r.Series })
+	}
 	r := &Result{Snapshot: last, Thresholds: t, Rules: rules, Looks: len(h.looks), Series: h.Series, Gaps: slices.Clone(last.Gaps)}
 	order := map[string]int{}
 	for i, rule := range rules {

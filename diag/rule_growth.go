@@ -20,6 +20,7 @@ var growth = &Rule{
 	Name:     "growth",
 	Title:    "sockets or descriptors that become ever more while they are watched",
 	Severity: Leak,
+	Series:   true,
 	Doc: Doc{
 		Means: "Over a series of samples a group of sockets (accepted on one port, connected to one destination, closed, …) or a kind of descriptor (pipe, eventfd, file, …) climbs steadily and does not come back. " +
 			"The other rules say what leaks; this one says how fast, and when the descriptors run out.",

@@ -17,7 +17,7 @@ func rulesOf(r *diag.Result) (judged []string, left int) {
 		judged = append(judged, rule.Name)
 	}
 	for _, rule := range diag.Rules() {
-		if !slices.Contains(judged, rule.Name) {
+		if !slices.Contains(judged, rule.Name) && (r.Series != nil || !rule.Series) {
 			left++
 		}
 	}

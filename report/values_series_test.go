@@ -45,7 +45,7 @@ func measuredAs(r *diag.Result, name string) *diag.Result {
 		}
 		return 9
 	})}
-	r.Series = s
+	r.Series, r.Rules = s, diag.Rules()
 	return r
 }
 

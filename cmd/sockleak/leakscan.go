@@ -24,7 +24,7 @@ func (p *program) leakscanCommand() *cli.Command {
 		Usage:        "the diagnosis of processes: what leaks, to whom, since when, why, and what to do",
 		UsageText:    "sockleak leakscan [flags] PID…",
 		Description:  "Exit status: 0 nothing leaks, 1 something leaks, 2 could not run, 3 nothing was found but not everything could be seen.",
-		Flags:        append(append(flags, append(seriesFlags(), sourceFlags()...)...), outputFlags(join(report.SampleSorts())+"; with --all "+join(report.ProcessSorts()), 10)...),
+		Flags:        append(append(flags, append(seriesFlags("one report of looks"), sourceFlags()...)...), outputFlags(join(report.SampleSorts())+"; with --all "+join(report.ProcessSorts()), 10)...),
 		OnUsageError: usageError,
 		Action:       p.leakscan,
 	}
@@ -65,6 +65,9 @@ func (p *program) leakscan(c *cli.Context) error {
 	choice, err := parseChoice(c, c.Args().Slice())
 	if err != nil {
 		return err
+	}
+	if series.interval == 0 && s.Source.From == "" && !slices.ContainsFunc(s.Rules, func(r *diag.Rule) bool { return !r.Series }) {
+		return hint(usage("growth cannot be told from one look"), "--interval 2s --count 30 looks for a minute")
 	}
 	if s.Source.From != "" && !c.IsSet("proc-root") {
 		return p.judgeFile(c.Context, s, choice, out, view)

@@ -21,11 +21,12 @@ type series struct {
 	screen   bool          // on a terminal, live
 }
 
-func seriesFlags() []cli.Flag {
+// seriesFlags are those of a series; each is what the reports of one are.
+func seriesFlags(each string) []cli.Flag {
 	return []cli.Flag{
 		&cli.DurationFlag{Name: watchFlag, Usage: "show it anew every `INTERVAL` (2s if none is given) until interrupted; where stdout is no terminal, one line of JSON each time", DefaultText: "once"},
-		&cli.DurationFlag{Name: "interval", Usage: "one report every `INTERVAL`", DefaultText: "once"},
-		&cli.IntFlag{Name: "count", Usage: "stop after `N` reports", DefaultText: "no end"},
+		&cli.DurationFlag{Name: "interval", Usage: "a series: " + each + " every `INTERVAL`", DefaultText: "once"},
+		&cli.IntFlag{Name: "count", Usage: "stop after `N` looks", DefaultText: "no end"},
 	}
 }
 

@@ -34,7 +34,7 @@ func (p *program) tcpstatCommand() *cli.Command {
 		Name:         "tcpstat",
 		Usage:        "TCP states, timers and queues of this host: totals, then the largest groups",
 		UsageText:    "sockleak tcpstat [flags]",
-		Flags:        slices.Concat(flags, seriesFlags(), sourceFlags(), outputFlags(join(diag.GroupSorts()), 20)),
+		Flags:        slices.Concat(flags, seriesFlags("a report"), sourceFlags(), outputFlags(join(diag.GroupSorts()), 20)),
 		OnUsageError: usageError,
 		Action:       p.tcpstat,
 	}
