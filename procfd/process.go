@@ -1,6 +1,7 @@
 package procfd
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -127,15 +128,18 @@ func (f *FS) Identify(pid int) (*Process, error) {
 // ReadPSS reads the process's share of the memory that is mapped, PSS. The kernel walks over every page of it, which takes some
 // milliseconds a GiB. The error is that of the system; [fs.ErrPermission] as for descriptors.
 func (f *FS) ReadPSS(p *Process) error {
-	proc, err := f.proc.Proc(p.PID)
+	err := f.small(p.PID, "smaps_rollup", func(b []byte) error {
+		kib, ok := bytes.CutSuffix(bytes.TrimSpace(lineAfter(b, "Pss:")), []byte(" kB"))
+		n, err := strconv.ParseUint(string(kib), 10, 50)
+		if !ok || err != nil {
+			return fmt.Errorf("smaps_rollup: malformed Pss %q", kib)
+		}
+		p.PSS = n << 10
+		return nil
+	})
 	if err != nil {
 		return gone(p.PID, err)
 	}
-	rollup, err := proc.ProcSMapsRollup()
-	if err != nil {
-		return gone(p.PID, err)
-	}
-	p.PSS = rollup.Pss
 	return nil
 }
 
