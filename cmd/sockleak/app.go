@@ -33,14 +33,18 @@ type program struct {
 	stdin  io.Reader
 	stdout io.Writer
 	status int
-	// spooled is what was read from stdin; nil: nothing was.
-	spooled *os.File
+	// spooled is what was read from pipes.
+	spooled []*os.File
 }
 
 // run is the whole program: it returns the exit status and never exits.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := &program{ui: &ui{w: stderr}, stdin: stdin, stdout: stdout}
-	defer func() { p.spooled.Close() }()
+	defer func() {
+		for _, f := range p.spooled {
+			f.Close()
+		}
+	}()
 	app := p.app()
 	help := &watchedWriter{Writer: stdout}
 	app.Writer = help

@@ -47,10 +47,15 @@ func (p *program) diff(c *cli.Context) error {
 	}
 	var sides [2]*diag.Side
 	for i, path := range c.Args().Slice() {
-		replay := &scan.Replay{Path: path, Thresholds: t, Rules: rules, Keep: ch.keep()}
+		file, err := p.readable(path)
+		if err != nil {
+			return err
+		}
+		replay := &scan.Replay{Path: file, Thresholds: t, Rules: rules, Keep: ch.keep()}
 		if sides[i], err = replay.Side(c.Context); err != nil {
 			return err
 		}
+		sides[i].Name = path
 	}
 	d, err := diag.Compare(sides[0], sides[1])
 	if err != nil {

@@ -28,21 +28,10 @@ func (p *program) source(c *cli.Context) (*scan.Source, error) {
 	if s.From != "" && c.IsSet("source") {
 		return nil, hint(usage("--from and --source contradict each other"), "give one of them")
 	}
-	if s.From == "-" {
-		name, err := p.spool()
-		if err != nil {
-			return nil, err
-		}
-		s.From = name
-	}
-	if s.From != "" {
-		f, err := os.Open(s.From)
-		if err != nil {
-			return nil, hint(err, scan.FromHint)
-		}
-		f.Close()
-	}
 	var err error
+	if s.From, err = p.readable(s.From); err != nil {
+		return nil, err
+	}
 	if s.FS, err = procfd.New(c.String("proc-root")); err != nil {
 		return nil, hint(err, "--proc-root names a mounted proc filesystem, /proc as a rule")
 	}
@@ -58,21 +47,49 @@ func liveSource(u *ui) (*scan.Source, error) {
 	return &scan.Source{Kind: "auto", FS: fs, Detail: u.detail}, nil
 }
 
-// spool keeps what comes from stdin in a file without a name, since it is read more than once. The file goes with the process.
-func (p *program) spool() (name string, err error) {
-	if isTerminal(p.stdin) {
-		p.ui.progress("reading stdin up to its end: paste the list, then Ctrl-D")
+// readable is a file that can be read from its beginning as often as is needed: name itself, or what stdin ("-") or a pipe has had.
+func (p *program) readable(name string) (string, error) {
+	switch name {
+	case "":
+		return "", nil
+	case "-":
+		if isTerminal(p.stdin) {
+			p.ui.progress("reading stdin up to its end: paste the list, then Ctrl-D")
+		}
+		return p.spool("stdin", p.stdin)
 	}
+	f, err := os.Open(name)
+	if err != nil {
+		return "", hint(err, scan.FromHint)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Mode().IsRegular() || info.IsDir() {
+		return name, nil // what is wrong with it, its reader tells
+	} else if info.Mode()&os.ModeDevice != 0 && name != "/dev/stdin" {
+		return "", hint(usage("%s is a device", name), scan.FromHint)
+	}
+	return p.spool(name, f)
+}
+
+// mostSpooled is how many bytes of a pipe are kept.
+const mostSpooled = 2 << 30
+
+// spool keeps what comes in a file without a name, which goes with the process.
+func (p *program) spool(name string, from io.Reader) (file string, err error) {
 	f, err := os.CreateTemp("", "sockleak-*")
 	if err != nil {
 		return "", err
 	}
-	p.spooled = f
+	p.spooled = append(p.spooled, f)
 	if err := os.Remove(f.Name()); err != nil {
 		return "", err
 	}
-	if _, err := io.Copy(f, p.stdin); err != nil {
-		return "", fmt.Errorf("read stdin: %w", err)
+	n, err := io.Copy(f, io.LimitReader(from, mostSpooled))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", name, err)
+	}
+	if n == mostSpooled {
+		return "", hint(fmt.Errorf("%s has more than %d bytes", name, n), "a file of that size can be read, a pipe cannot")
 	}
 	return fmt.Sprintf("/dev/fd/%d", f.Fd()), nil
 }

@@ -170,11 +170,8 @@ func ownRecorded(t *diag.Tally, snap *diag.Snapshot) []diag.Gap {
 		return nil
 	}
 	why := "the recording has no process that was seen to hold them"
-	for _, p := range procs {
-		if p.Usual.Timer+p.Usual.NoTimer > 0 {
-			why += fmt.Sprintf("; of more than %d descriptors it has the holders of those sockets alone of which there is something to say", mostOwned)
-			break
-		}
+	if slices.ContainsFunc(procs, func(p *diag.Proc) bool { return p.Usual.Timer+p.Usual.NoTimer > 0 }) {
+		why += fmt.Sprintf("; of more than %d descriptors it has the holders of those sockets alone of which there is something to say", mostOwned)
 	}
 	return []diag.Gap{{What: "processes of sockets", Count: missing, Why: why}}
 }
