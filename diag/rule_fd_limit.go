@@ -48,17 +48,19 @@ func checkFDLimit(p *Pass) {
 	f := &Finding{
 		Severity: Risk,
 		Sockets:  sockets,
-		Message: fmt.Sprintf("%s has %d of its %d descriptors open (%s), %d of them sockets",
-			Subject(p.Proc.Process), open, limit, share, sockets),
-		Why: "The kernel refuses every further descriptor at the soft limit with EMFILE.",
+		Message:  fmt.Sprintf("%s has %d of its %d descriptors open (%s)", Subject(p.Proc.Process), open, limit, share),
+		Why:      "The kernel refuses every further descriptor at the soft limit with EMFILE.",
 		Evidence: []Evidence{
 			{"open descriptors", strconv.Itoa(open), "/proc/PID/fd"},
 			{"soft limit", strconv.FormatUint(limit, 10), "/proc/PID/limits"},
 			{"share", share, "open descriptors ÷ soft limit"},
-			{"sockets", strconv.Itoa(sockets), "links socket:[…] in /proc/PID/fd"},
-			{"threshold", fmt.Sprintf("%d %%", fdLimitPercent), "rule"},
 		},
 	}
+	if !p.Proc.unread() {
+		f.Message += fmt.Sprintf(", %d of them sockets", sockets)
+		f.Evidence = append(f.Evidence, Evidence{"sockets", strconv.Itoa(sockets), "links socket:[…] in /proc/PID/fd"})
+	}
+	f.Evidence = append(f.Evidence, Evidence{"threshold", fmt.Sprintf("%d %%", fdLimitPercent), "rule"})
 	if soon {
 		rate, in := strconv.FormatFloat(ahead.perMinute, 'f', 1, 64), FormatDuration(ahead.in)
 		f.Message += fmt.Sprintf("; %s adds %s a minute, so the limit is reached in %s", ahead.what, rate, in)

@@ -139,7 +139,7 @@ func (p *program) recordTo(c *cli.Context, r *scan.Recorder, f *recording, s *re
 func (p *program) samples(ctx context.Context, r *scan.Recorder, w *record.Writer, s *recordSeries) (n int, why string, err error) {
 	for began := time.Now(); ; {
 		next := time.Now().Add(s.interval)
-		sample, _, err := r.Sample(ctx)
+		sample, result, err := r.Sample(ctx)
 		if err == nil {
 			err = w.Write(sample)
 		}
@@ -152,8 +152,13 @@ func (p *program) samples(ctx context.Context, r *scan.Recorder, w *record.Write
 			return n, "; the next would have made it larger than --max-size", nil
 		case n > 0 && errors.Is(err, procfd.ErrGone):
 			return n, "; the process has ended", nil
+		case err != nil && n > 0:
+			return n, "", hint(err, "what was written before can be read")
 		case err != nil:
 			return n, "", err
+		}
+		if n == 0 && result.Partial() {
+			p.ui.progress("not everything can be seen: leakscan --from tells what")
 		}
 		if err := r.Err(); err != nil {
 			p.ui.progress("sample %d: %v", n+1, err)
