@@ -193,3 +193,23 @@ func BenchmarkTrend(b *testing.B) {
 		}
 	}
 }
+
+// What leaks by the clocks of some sockets leads nowhere while the descriptors were seen not to climb.
+func TestRefutes(t *testing.T) {
+	seen := Trend{Span: time.Minute, Samples: 30, From: 500, To: 503}
+	for _, tt := range []struct {
+		trend     Trend
+		perMinute float64
+		want      bool
+	}{
+		{seen, 300, true},
+		{seen, 10, false}, // so few may be hidden
+		{Trend{Span: time.Minute, Samples: 30, From: 500, To: 790}, 300, false},
+		{Trend{Span: time.Minute, Samples: 3, From: 500, To: 503}, 300, false},
+		{Trend{}, 300, false},
+	} {
+		if got := tt.trend.refutes(tt.perMinute); got != tt.want {
+			t.Errorf("%+v refutes %v a minute: %v", tt.trend, tt.perMinute, got)
+		}
+	}
+}

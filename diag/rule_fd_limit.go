@@ -20,7 +20,7 @@ var fdLimit = &Rule{
 			"a server that does not handle that spins or stops accepting.",
 		Proof: "The number of entries in /proc/PID/fd against the soft limit in /proc/PID/limits. The rate is that of the leaks that the other rules have found: the clocks of their " +
 			"sockets tell when each was left, and it counts where they came evenly and still come. Where a series of samples shows that the open descriptors climb steadily, " +
-			"that is the rate.",
+			"that is the rate; and where they do not climb, there is none.",
 		Imitates: "A server that is sized for many connections may be near its limit in health. The rule says so as a risk and not as a leak; the other rules say what leaks. " +
 			"What came at once or in bursts has no rate, and what has stopped coming leads nowhere.",
 		Todo: "Find what leaks first, and raise the soft limit as the second step.",
@@ -82,11 +82,20 @@ type limitAhead struct {
 func (p *Pass) limitAhead() (a limitAhead, soon bool) {
 	found := p.result.GrowthOf(p.Proc)
 	a = limitAhead{found.PerMinute, found.FDsIn, "what it leaks", "the leaks found, by when each was left"}
-	if trend := p.openTrend(); trend.Shape == ShapeGrowth && p.Proc.SoftLimit < 1<<31 {
+	switch trend := p.openTrend(); {
+	case trend.refutes(found.PerMinute):
+		return limitAhead{}, false
+	case trend.Shape == ShapeGrowth && p.Proc.SoftLimit < 1<<31:
 		a = limitAhead{trend.PerMinute, eta(int(p.Proc.SoftLimit)-p.Proc.Open, trend.PerMinute), "what it opens and does not close",
 			fmt.Sprintf("the open descriptors in %d samples over %s", trend.Samples, FormatDuration(trend.Span))}
 	}
 	return a, a.in > 0 && a.in <= fdLimitSoon
+}
+
+// refutes: so many a minute would have been seen, and less than half as many have come.
+func (t Trend) refutes(perMinute float64) bool {
+	expected := perMinute * t.Span.Minutes()
+	return t.Samples >= MinSamples && expected >= 2*minRise && t.To-t.From < expected/2
 }
 
 // openTrend is what the number of open descriptors did while it was watched.
