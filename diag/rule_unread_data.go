@@ -110,6 +110,9 @@ const (
 	unreadPressed             // what was read before cannot be written on
 )
 
+// fedBy is by how much what has waited must be older than what came last, for more to have come meanwhile.
+const fedBy = 5 * time.Second
+
 func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Finding {
 	f := &Finding{
 		Severity: Risk, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
@@ -118,10 +121,12 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Findi
 	var longest Span
 	var ages []time.Duration
 	var bytes uint64
+	fed := false // more came to what waited already, so that the clock of the youngest of it tells no beginning
 	for _, h := range g.items {
 		f.Samples = append(f.Samples, sampleOf(h, p.Uptime))
-		longest = longer(longest, unreadFor(p, h))
-		ages = append(ages, unread(h, p.Uptime).D)
+		all, youngest := unreadFor(p, h), unread(h, p.Uptime)
+		longest = longer(longest, all)
+		ages, fed = append(ages, youngest.D), fed || all.D > youngest.D+fedBy
 		bytes += uint64(h.RecvQ)
 	}
 	f.Message = fmt.Sprintf("%s leaves %d %s unread on %s %s, the longest for %s", Subject(p.Proc.Process),
@@ -130,7 +135,9 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Findi
 	switch doubt {
 	case unreadForSure:
 		f.Severity = Leak
-		f.Onset = p.onset(ages, p.Thresholds.Grace, sourceRecv)
+		if !fed {
+			f.Onset = p.onset(ages, p.Thresholds.Grace, sourceRecv)
+		}
 	case unreadTickets:
 		f.Message += "; it may be the session tickets of TLS, which OpenSSL leaves until the next read"
 	case unreadOnce:
