@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -90,7 +91,7 @@ func (s *stat) field(i int, field []byte) bool {
 	switch i {
 	case statState:
 		s.state = field[0]
-		return len(field) == 1
+		return len(field) == 1 && (s.state|' ' >= 'a' && s.state|' ' <= 'z')
 	case statPPID:
 		s.ppid, err = strconv.Atoi(string(field))
 		return err == nil && s.ppid >= 0
@@ -100,12 +101,15 @@ func (s *stat) field(i int, field []byte) bool {
 		var ticks uint64
 		ticks, err = strconv.ParseUint(string(field), 10, 64)
 		s.cpu += time.Duration(ticks) * (time.Second / userHZ)
+		return err == nil && ticks < math.MaxInt64/uint64(time.Second)
 	case statThreads:
 		s.threads, err = strconv.Atoi(string(field))
+		return err == nil && s.threads >= 0
 	case statStart:
 		s.start, err = strconv.ParseUint(string(field), 10, 64)
 	case statRSS:
 		s.rss, err = strconv.Atoi(string(field))
+		return err == nil && s.rss >= 0
 	}
 	return err == nil
 }

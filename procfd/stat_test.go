@@ -15,6 +15,7 @@ func TestParseStat(t *testing.T) {
 	}
 	for _, b := range []string{
 		"", "42", ")(", "42 (a)", "42 (a) ", "42 (a)S 1 1", strings.Replace(whole, " S 1 ", " S -1 ", 1), strings.Replace(whole, " S ", " SS ", 1),
+		strings.Replace(whole, " S ", " \x00 ", 1), strings.Replace(whole, " S ", " 1 ", 1),
 		strings.Replace(whole, " 77 ", " 99999999999999999999999 ", 1), strings.Replace(whole, " 2048 ", " x ", 1), whole[:strings.Index(whole, " 2048 ")],
 	} {
 		if got, ok := parseStat([]byte(b)); ok || got != (stat{}) && got.rss != 0 {
@@ -28,7 +29,7 @@ func FuzzParseStat(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s, ok := parseStat(b); ok && (s.ppid < 0 || s.state == 0 || len(s.comm) > len(b)) {
+		if s, ok := parseStat(b); ok && (s.ppid < 0 || s.state < 'A' || s.cpu < 0 || s.threads < 0 || s.rss < 0 || len(s.comm) > len(b)) {
 			t.Errorf("%q: %+v", b, s)
 		}
 	})
