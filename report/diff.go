@@ -18,16 +18,16 @@ var beforeAfter = [2]string{"before", "after"}
 
 func (v diff) document(o Options) *Document {
 	doc := &Document{Title: fmt.Sprintf("sockleak diff · before %s · after %s", v.d.Sides[0].Name, v.d.Sides[1].Name)}
-	add := func(heading string, t *Table) {
+	add := func(heading string, t *Table, plots ...*Plot) {
 		if len(t.Rows) > 0 || o.data {
-			doc.Sections = append(doc.Sections, Section{Heading: heading, Table: t})
+			doc.Sections = append(doc.Sections, Section{Heading: heading, Table: t, Plots: plots})
 		}
 	}
 	doc.Sections = append(doc.Sections, v.verdict())
-	add("what leaks", v.leakTable(o))
-	add("sockets by state and timer", v.stateTable())
-	add("connections by peer, TIME-WAIT left out", v.peerTable(o))
-	add("descriptors by kind", v.kindTable())
+	add("what leaks", v.leakTable(o), v.leakPlots()...)
+	add("sockets by state and timer", v.stateTable(), v.statePlots()...)
+	add("connections by peer, TIME-WAIT left out", v.peerTable(o), v.peerPlots()...)
+	add("descriptors by kind", v.kindTable(), v.kindPlots()...)
 	add("processes", v.processTable(o))
 	add("findings by peer", v.findingTable(o))
 	doc.Sections = append(doc.Sections, v.residue(o)...)
@@ -175,26 +175,39 @@ func (v diff) stateTable() *Table {
 		t.Rows = append(t.Rows, append([]Cell{{Text: head, Raw: key}}, changeCells(wide(c.N), c.Unlike, plainCount)...))
 	}
 	for _, c := range v.d.States {
-		head := c.Key
-		if c.Key == diag.DarkState {
-			head = "closed but held"
-		}
-		add(head, stateKey(c.Key), c)
+		add(stateWords(c.Key), stateKey(c.Key), c)
 	}
 	for _, c := range v.d.Timers {
-		switch c.Key {
-		case "estab_no_timer":
-			add("ESTAB without a timer", c.Key, c)
-		case "estab_timer":
-			add("ESTAB with a timer", c.Key, c)
-		default:
-			add("timer "+c.Key, "timer_"+c.Key, c)
+		key := c.Key
+		if timerWords(key) == "timer "+key {
+			key = "timer_" + key
 		}
+		add(timerWords(c.Key), key, c)
 	}
 	for _, c := range v.d.Suspects {
 		add(v.d.SuspectText(c.Key), c.Key, c)
 	}
 	return t
+}
+
+// estabNoTimer is the key of the connections that wait for nothing in the kernel.
+const estabNoTimer = "estab_no_timer"
+
+func stateWords(key string) string {
+	if key == diag.DarkState {
+		return "closed but held"
+	}
+	return key
+}
+
+func timerWords(key string) string {
+	switch key {
+	case estabNoTimer:
+		return "ESTAB without a timer"
+	case "estab_timer":
+		return "ESTAB with a timer"
+	}
+	return "timer " + key
 }
 
 func (v diff) peerTable(o Options) *Table {
@@ -228,11 +241,14 @@ func (v diff) peerTable(o Options) *Table {
 	return t
 }
 
+// allKinds is the key of all descriptors.
+const allKinds = "open"
+
 func (v diff) kindTable() *Table {
 	t := &Table{Name: "kind", Columns: changeColumns(beforeAfter, Column{Key: "kind", Head: ""})}
 	for _, c := range v.d.Kinds {
 		head := c.Key
-		if c.Key == "open" {
+		if c.Key == allKinds {
 			head = "all"
 		}
 		t.Rows = append(t.Rows, append([]Cell{{Text: head, Raw: c.Key}}, changeCells(wide(c.N), c.Unlike, plainCount)...))

@@ -287,7 +287,7 @@ type dataLine struct {
 	Values wireNumbers `json:"values"`
 }
 
-var plotKinds = [...]string{LinesOverTime: "lines", Histogram: "histogram", Bars: "bars"}
+var plotKinds = [...]string{LinesOverTime: "lines", Histogram: "histogram", Bars: "bars", Pairs: "pairs"}
 
 // plotsOf are the plots of a section; their numbers go to the data of the page.
 func (p *page) plotsOf(plots []*Plot, o Options) (list []pagePlot) {

@@ -55,6 +55,7 @@ const (
 	LinesOverTime PlotKind = iota // over Times
 	Histogram                     // layers, over Labels that follow each other
 	Bars                          // layers, over Labels that are things of one kind, the largest first
+	Pairs                         // two lines beside each other, over the same Labels as Bars
 )
 
 // Unit is what the values of a plot are.
@@ -144,6 +145,9 @@ func (p *Plot) drawn() *Plot {
 	if len(d.Lines) == 0 || p.size() == 0 {
 		return nil
 	}
+	if p.Kind == Pairs { // without its other half none would be read as one
+		d.Lines = slices.Clone(p.Lines)
+	}
 	if p.Kind == LinesOverTime {
 		d.foldLines()
 	} else {
@@ -186,7 +190,7 @@ func (p *Plot) foldLines() {
 
 // foldBars keeps the first bars of a kind.
 func (p *Plot) foldBars() {
-	if p.Kind != Bars || len(p.Labels) <= mostBars {
+	if p.Kind == Histogram || len(p.Labels) <= mostBars {
 		return
 	}
 	rest := len(p.Labels) - (mostBars - 1)
@@ -222,6 +226,11 @@ func (p *Plot) summary() string {
 		return fmt.Sprintf("%s over %s. %s.", plural(len(p.Times), "sample"), diag.FormatDuration(spanOf(p.Times)), strings.Join(parts, "; "))
 	case Histogram:
 		return p.peak() + "."
+	case Pairs:
+		for i, label := range p.Labels {
+			parts = append(parts, fmt.Sprintf("%s %s to %s", label, p.Unit.text(p.Lines[0].Values[i]), p.Unit.text(p.Lines[1].Values[i])))
+		}
+		return strings.Join(parts, ", ") + "."
 	}
 	for i, v := range p.totals() {
 		parts = append(parts, p.Labels[i]+" "+p.Unit.text(v))
@@ -326,7 +335,7 @@ func (p *printer) plots(list []*Plot) (some bool) {
 			p.courses(d)
 		case Histogram:
 			p.wrapped("    "+sparkline(whole(d.totals()))+"  ", "    ", Clean(d.summary()))
-		case Bars:
+		case Bars, Pairs:
 			p.wrapped("    ", "    ", Clean(d.summary()))
 		}
 		if d.Note != "" {

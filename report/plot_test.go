@@ -184,3 +184,33 @@ func TestPlotsInCSV(t *testing.T) {
 		}
 	}
 }
+
+// TestPairPlots: both halves stay, also where one is zero throughout; what is not known is no zero; unlike sides are not compared.
+func TestPairPlots(t *testing.T) {
+	p := newPairPlot("x", "X", "things", "thing")
+	p.add("new", [2]int{0, 7})
+	p.add("neither", [2]int{0, 0})
+	p.add("unseen", [2]int{0, diag.NotKnown})
+	d := p.plots(false)[0].drawn()
+	if d == nil || len(d.Lines) != 2 || !slices.Equal(d.Labels, []string{"new"}) || d.Lines[1].Values[0] != 7 {
+		t.Fatalf("%+v", d)
+	}
+	p.add("half", [2]int{diag.NotKnown, 3})
+	if got, want := p.drawn().summary(), "new 0 to 7, half - to 3."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if p.plots(true) != nil {
+		t.Error("sides that count unlike sockets are drawn beside each other")
+	}
+	q := newPairPlot("x", "X", "things", "thing")
+	q.add("unseen before", [2]int{diag.NotKnown, 3})
+	if q.plots(false) != nil {
+		t.Error("a side of which nothing is known is drawn")
+	}
+	for range mostBars {
+		p.add("more", [2]int{1, 2})
+	}
+	if d := p.drawn(); len(d.Labels) != mostBars || len(d.Lines[0].Values) != mostBars || d.Lines[1].Values[mostBars-1] != 2*3 {
+		t.Errorf("%+v", d)
+	}
+}

@@ -206,9 +206,10 @@
   };
 
   const drawBars = (box, plot, legend, size) => {
-    const lying = plot.kind === 'bars', n = plot.labels.length, layers = plot.lines;
-    const sums = layers.reduce((list, line) => [...list, line.values.map((v, i) => (v ?? 0) + (list.at(-1)?.[i] ?? 0))], []);
-    const most = Math.max(1, ...sums.at(-1));
+    const pairs = plot.kind === 'pairs', lying = pairs || plot.kind === 'bars', n = plot.labels.length, layers = plot.lines;
+    const sums = pairs ? layers.map((line) => line.values)
+      : layers.reduce((list, line) => [...list, line.values.map((v, i) => (v ?? 0) + (list.at(-1)?.[i] ?? 0))], []);
+    const most = Math.max(1, ...(pairs ? sums.flat() : sums.at(-1)));
     const room = lying ? Math.min(size.width * 0.42, 4 + Math.max(...plot.labels.map(width))) : 0;
     const total = (u) => {
       const ctx = u.ctx, ratio = devicePixelRatio;
@@ -217,12 +218,13 @@
       ctx.fillStyle = color('ink');
       ctx.textAlign = lying ? 'left' : 'center';
       ctx.textBaseline = lying ? 'middle' : 'bottom';
-      sums.at(-1).forEach((v, i) => {
-        const text = digits.format(v), along = u.valToPos(i, 'x', true), up = u.valToPos(v, 'y', true);
-        const step = Math.abs(u.valToPos(1, 'x', true) - u.valToPos(0, 'x', true));
-        if (v === 0 || !lying && ctx.measureText(text).width > step) return;
+      const step = Math.abs(u.valToPos(1, 'x', true) - u.valToPos(0, 'x', true));
+      (pairs ? sums : sums.slice(-1)).forEach((list, k) => list.forEach((v, i) => {
+        const text = v === null ? 'not known' : digits.format(v);
+        const along = u.valToPos(pairs ? i + (k - 0.5) * 0.4 : i, 'x', true), up = u.valToPos(v ?? 0, 'y', true);
+        if (v === 0 && !pairs || !lying && ctx.measureText(text).width > step) return;
         if (lying) ctx.fillText(text, up + 5 * ratio, along); else ctx.fillText(text, along, up - 2 * ratio);
-      });
+      }));
       ctx.restore();
     };
     const labels = (_, list) => list.map((i) => Number.isInteger(i) && plot.labels[i] !== undefined ? shortened(plot.labels[i], lying ? room : 90) : '');
@@ -231,18 +233,18 @@
       : axis({ label: plot.axis, size: 26, values: labels, incrs: [1, 2, 3, 4, 6, 8, 12], space: 8 + Math.max(...plot.labels.map(width)), grid: { show: false } });
     if (layers.length > 1 || layers[0].name !== plot.of) legend.replaceChildren(...layers.map((line, i) => make('li', {}, make('span', { class: 'key' }, swatch(i, false), name(line)))));
     return new uPlot({
-      ...size, height: lying ? n * 27 + 52 : 220, legend: { show: false }, cursor: { show: false }, padding: [lying ? 2 : 18, lying ? 46 : 12, 0, lying ? 0 : 4],
+      ...size, height: lying ? n * (pairs ? 40 : 27) + 52 : 220, legend: { show: false }, cursor: { show: false }, padding: [lying ? 2 : 18, lying ? 46 : 12, 0, lying ? 0 : 4],
       scales: {
         x: { time: false, range: [-0.5, n - 0.5], ori: lying ? 1 : 0, dir: lying ? -1 : 1 },
         y: { range: [0, most * 1.03], ori: lying ? 0 : 1 },
       },
       axes: [index, valueAxis(plot.of, { incrs: whole, side: lying ? 2 : 3, ...(lying ? { size: 32, space: 60 } : {}) })],
-      series: [{}, ...layers.map((_, i) => layers.length - 1 - i).map((i) => ({ // the tallest sum first, the others before it
+      series: [{}, ...(pairs ? [0, 1] : layers.map((_, i) => layers.length - 1 - i)).map((i) => ({ // the tallest sum first, the others before it
         label: layers[i].name, stroke: color(lineColor(i)), fill: color(lineColor(i)), width: 0, points: { show: false },
-        paths: uPlot.paths.bars({ size: [lying ? 0.72 : 0.88, 64] }),
+        paths: uPlot.paths.bars(pairs ? { size: [0.4, 64], align: 2 * i - 1 } : { size: [lying ? 0.72 : 0.88, 64] }),
       }))],
       hooks: { draw: [total] },
-    }, [plot.labels.map((_, i) => i), ...sums.slice().reverse()], box);
+    }, [plot.labels.map((_, i) => i), ...(pairs ? sums : sums.slice().reverse())], box);
   };
 
   const setUpPlots = () => {
