@@ -64,19 +64,19 @@ func (l *LeakChange) judge() (Verdict, string) {
 	case l.N[1] == NotKnown:
 		return Unclear, before + " leaked before; after, the process could not be read"
 	case l.Match == MatchNew:
-		return Worse, after + " leaked after, and the process was not there before"
+		return Worse, after + " leaked, and the process was not there before"
 	case l.N[0] == NotKnown:
-		return Unclear, after + " leaked after; before, the process could not be read"
+		return Unclear, after + " leaked; before, the process could not be read"
 	case l.N[0] == 0:
-		return Worse, after + " leaked after, none before"
+		return Worse, after + " leaked, none before"
 	case l.N[1] == 0:
-		return Better, "none leaked after " + before
+		return Better, "none leaked, " + before + " before"
 	case d > noise(l.N[0]):
-		return Worse, after + " leaked after " + before
+		return Worse, after + " leaked, " + before + " before"
 	case -d > noise(l.N[0]):
-		return Better, after + " leaked after " + before
+		return Better, after + " leaked, " + before + " before"
 	}
-	return Same, after + " leaked after " + before + ", no more than chance apart"
+	return Same, after + " leaked, " + before + " before, no more than chance apart"
 }
 
 // judgeGrowth: a process that leaks, and has more descriptors or sockets than before, got worse.
@@ -92,7 +92,7 @@ func (c *comparison) judgeGrowth() (list []reason) {
 		}{{"descriptors", p.Open}, {"TCP sockets", p.Sockets}} {
 			b, a := n.count[0], n.count[1]
 			if b >= 0 && a-b > noise(b) {
-				list = append(list, reason{Worse, p.Subject() + " leaks, and has " + strconv.Itoa(a) + " " + n.what + " after " + strconv.Itoa(b)})
+				list = append(list, reason{Worse, p.Subject() + " leaks, and has " + strconv.Itoa(a) + " " + n.what + ", " + strconv.Itoa(b) + " before"})
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func (c *comparison) judgeSuspects() (list []reason) {
 	for _, s := range c.Suspects {
 		d, ok := s.Delta()
 		told = told || ok
-		text := c.SuspectText(s.Key) + ": " + strconv.Itoa(s.N[1]) + " after " + strconv.Itoa(s.N[0])
+		text := c.SuspectText(s.Key) + ": " + strconv.Itoa(s.N[1]) + ", " + strconv.Itoa(s.N[0]) + " before"
 		switch {
 		case !ok || d == 0:
 		case d > noise(s.N[0]):

@@ -159,28 +159,28 @@ func TestCompareVerdict(t *testing.T) {
 		says string
 	}{
 		{"nothing leaks", judged(0, 0), judged(time.Minute, 0), Same, "no leak was found, before or after"},
-		{"as before", judged(0, 20), judged(time.Minute, 20), Same, "idle-no-keepalive in proxy[42] on its port 8080: 20 leaked after 20, no more than chance apart"},
-		{"by chance", judged(0, 20), judged(time.Minute, 25), Same, "25 leaked after 20"},
-		{"more", judged(0, 20), judged(time.Minute, 26), Worse, "26 leaked after 20"},
-		{"a tenth of many", judged(0, 100), judged(time.Minute, 110), Same, "110 leaked after 100"},
-		{"more than a tenth", judged(0, 100), judged(time.Minute, 111), Worse, "111 leaked after 100"},
-		{"fewer", judged(0, 100), judged(time.Minute, 80), Better, "80 leaked after 100"},
-		{"cured", judged(0, 8), judged(time.Minute, 0), Better, "none leaked after 8"},
-		{"new", judged(0, 0), judged(time.Minute, 5), Worse, "5 leaked after, none before"},
+		{"as before", judged(0, 20), judged(time.Minute, 20), Same, "idle-no-keepalive in proxy[42] on its port 8080: 20 leaked, 20 before, no more than chance apart"},
+		{"by chance", judged(0, 20), judged(time.Minute, 25), Same, "25 leaked, 20 before"},
+		{"more", judged(0, 20), judged(time.Minute, 26), Worse, "26 leaked, 20 before"},
+		{"a tenth of many", judged(0, 100), judged(time.Minute, 110), Same, "110 leaked, 100 before"},
+		{"more than a tenth", judged(0, 100), judged(time.Minute, 111), Worse, "111 leaked, 100 before"},
+		{"fewer", judged(0, 100), judged(time.Minute, 80), Better, "80 leaked, 100 before"},
+		{"cured", judged(0, 8), judged(time.Minute, 0), Better, "none leaked, 8 before"},
+		{"new", judged(0, 0), judged(time.Minute, 5), Worse, "5 leaked, none before"},
 		{"cured as far as seen", judged(0, 8), cut, Unclear, "not everything could be seen: see the gaps"},
 		{"not seen before", unread, judged(time.Minute, 8), Unclear, "before, the process could not be read"},
-		{"another service", judged(0, 100), database(time.Minute, 1000, 20), Worse, "proxy[42] towards port 5432: 20 leaked after, none before"},
-		{"new process", judgedSide("", 0, diffProcess{pid: 7, name: "other"}), judged(time.Minute, 8), Worse, "8 leaked after, and the process was not there before"},
+		{"another service", judged(0, 100), database(time.Minute, 1000, 20), Worse, "proxy[42] towards port 5432: 20 leaked, none before"},
+		{"new process", judgedSide("", 0, diffProcess{pid: 7, name: "other"}), judged(time.Minute, 8), Worse, "8 leaked, and the process was not there before"},
 		{"not seen after", judged(0, 8), unread, Unclear, "8 leaked before; after, the process could not be read"},
 		{"gone", judged(0, 8), judgedSide("", time.Minute, diffProcess{pid: 7, name: "other"}), Unclear, "the process is not there to be judged"},
-		{"leaks and grows", judgedSide("", 0, proxyOf(42, idle(8))), judgedSide("", time.Minute, proxyOf(42, append(idle(8), busy(20)...))), Worse, "proxy[42] leaks, and has 28 descriptors after 8"},
+		{"leaks and grows", judgedSide("", 0, proxyOf(42, idle(8))), judgedSide("", time.Minute, proxyOf(42, append(idle(8), busy(20)...))), Worse, "proxy[42] leaks, and has 28 descriptors, 8 before"},
 		{"grows and does not leak", judgedSide("", 0, proxyOf(42, nil)), judgedSide("", time.Minute, proxyOf(42, busy(20))), Same, "no leak was found"},
 
-		{"lists", listSide("", 0, idle(20)), listSide("", time.Minute, idle(26)), Worse, "ESTAB without keepalive, idle for 2h00m or more: 26 after 20"},
+		{"lists", listSide("", 0, idle(20)), listSide("", time.Minute, idle(26)), Worse, "ESTAB without keepalive, idle for 2h00m or more: 26, 20 before"},
 		{"lists as before", listSide("", 0, idle(20)), listSide("", time.Minute, idle(20)), Same, "has not grown"},
-		{"lists, better", listSide("", 0, idle(20)), listSide("", time.Minute, idle(2)), Better, "2 after 20"},
-		{"lists, CLOSE-WAIT", listSide("", 0, nil), listSide("", time.Minute, withState(idle(6), netlinkss.CloseWait)), Worse, "CLOSE-WAIT that a process holds: 6 after 0"},
-		{"lists, FIN-WAIT-2", listSide("", 0, nil), listSide("", time.Minute, withState(idle(6), netlinkss.FinWait2)), Worse, "FIN-WAIT-2 that a process holds: 6 after 0"},
+		{"lists, better", listSide("", 0, idle(20)), listSide("", time.Minute, idle(2)), Better, "2, 20 before"},
+		{"lists, CLOSE-WAIT", listSide("", 0, nil), listSide("", time.Minute, withState(idle(6), netlinkss.CloseWait)), Worse, "CLOSE-WAIT that a process holds: 6, 0 before"},
+		{"lists, FIN-WAIT-2", listSide("", 0, nil), listSide("", time.Minute, withState(idle(6), netlinkss.FinWait2)), Worse, "FIN-WAIT-2 that a process holds: 6, 0 before"},
 		{"lists, held by nobody", listSide("", 0, nil), listSide("", time.Minute, unheld(append(idle(20), withState(idleSockets(100, 20), netlinkss.CloseWait)...))), Same, "has not grown"},
 		{"lists, busy", listSide("", 0, nil), listSide("", time.Minute, busy(600)), Same, "has not grown"},
 		{"a list after a diagnosis", judged(0, 8), listSide("", time.Minute, idle(100)), Unclear, "see the gaps"},
@@ -206,7 +206,7 @@ func TestCompareTexts(t *testing.T) {
 		return side
 	}
 	d := compared(t, bare(0, 3), bare(time.Minute, 20))
-	if d.Verdict != Worse || d.Reasons[0] != "CLOSE-WAIT: 20 after 3" {
+	if d.Verdict != Worse || d.Reasons[0] != "CLOSE-WAIT: 20, 3 before" {
 		t.Errorf("%v for %q", d.Verdict, d.Reasons)
 	}
 	if d.Turnover.Known || len(d.Residue) > 0 {
