@@ -248,6 +248,16 @@ func (l *look) destinations(ctx context.Context) {
 	if busy == nil {
 		return
 	}
+	if l.whole != nil { // which spares a second list, a sixth of a look
+		for _, block := range l.whole {
+			for i := range block {
+				busy.Add(&block[i])
+			}
+		}
+		l.whole = nil
+		busy.Settle()
+		return
+	}
 	add := func() func(*netlinkss.Socket) { return busy.Add }
 	if err := l.list.Each(ctx, netlinkss.Request{Ports: busy.Ports()}, add); err != nil {
 		l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "local ports towards busy peers", Minor: true, Why: err.Error()})

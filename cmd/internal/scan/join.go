@@ -199,11 +199,14 @@ type feed struct {
 	sifting bool
 	err     error
 	waiting [][]netlinkss.Socket
+	left    bool // not all that was listed has waited
 }
 
 // dump feeds one list of sockets. A list that ends early is a gap and not an error.
 func (f *feed) dump(ctx context.Context, r netlinkss.Request) error {
-	return f.incomplete(f.list(ctx, r))
+	err := f.list(ctx, r)
+	f.left = f.left || err != nil || len(r.Ports) > 0
+	return f.incomplete(err)
 }
 
 // list lists in two halves side by side if nothing else is at work.
@@ -244,6 +247,7 @@ func (f *feed) add(s *netlinkss.Socket) {
 
 func (f *feed) hold(s *netlinkss.Socket) {
 	if s.Inode == 0 && s.State == netlinkss.SynRecv {
+		f.left = true
 		return
 	}
 	n := len(f.waiting)
@@ -260,6 +264,9 @@ func (f *feed) stop(idle chan struct{}) error {
 		close(idle)
 	}
 	if f.join == nil {
+		if !f.left {
+			f.look.whole = f.waiting
+		}
 		f.begin(<-f.walked)
 	}
 	return f.err

@@ -18,7 +18,8 @@ type look struct {
 	space  *diag.Space
 	list   *Sockets
 	join   *diag.Join
-	listed []uint16 // the ports that were asked for; nil: all
+	listed []uint16             // the ports that were asked for; nil: all
+	whole  [][]netlinkss.Socket // every socket of the list, where all of them had to wait; else nil
 	// waiting is what those processes wait for that were asked.
 	waiting map[*diag.Proc]*procfd.Waits
 }
