@@ -22,6 +22,7 @@ var roles = map[string]func(){
 	"serve":          serve,
 	"no main thread": serveWithoutMainThread,
 	"no ptrace":      serveWithoutPtrace,
+	"own mounts":     serveWithOwnMounts,
 }
 
 type request struct {

@@ -41,6 +41,9 @@ var ops = map[string]func(r *reply, args []int) error{
 	"register":             func(_ *reply, a []int) error { return registerFiles(a[0], a[1:]) },
 	"connect in own table": func(r *reply, a []int) error { return ownTable(r, a, connectOp) },
 
+	"netns in a thread": netnsInThread,
+	"mount netns":       mountNetns,
+
 	"churn":      churn,
 	"undumpable": func(*reply, []int) error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) },
 	"scan":       scan,

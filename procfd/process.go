@@ -270,16 +270,24 @@ func cgroupPath(proc procfs.Proc) string {
 }
 
 // netnsInode reads a link of the form net:[N].
-func netnsInode(path string) (uint64, error) {
+func netnsInode(path string) (uint64, error) { return nsInode(path, "net") }
+
+// nsInode reads a link that names a namespace of a kind.
+func nsInode(path, kind string) (uint64, error) {
 	target, err := os.Readlink(path)
 	if err != nil {
 		return 0, err
 	}
-	digits, ok := strings.CutPrefix(target, "net:[")
+	return parseNs(target, kind)
+}
+
+// parseNs reads KIND:[N].
+func parseNs(s, kind string) (uint64, error) {
+	digits, ok := strings.CutPrefix(s, kind+":[")
 	digits, ok2 := strings.CutSuffix(digits, "]")
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if !ok || !ok2 || err != nil {
-		return 0, fmt.Errorf("network namespace link %q", target)
+		return 0, fmt.Errorf("%s namespace link %q", kind, s)
 	}
 	return n, nil
 }
