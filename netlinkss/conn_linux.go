@@ -17,12 +17,6 @@ import (
 // whatever the buffer.
 const recvSize = 32 << 10
 
-// Config says where to dial. The zero value is the caller's network namespace.
-type Config struct {
-	// Netns is a namespace file (/proc/PID/ns/net, /run/netns/NAME). Needs CAP_SYS_ADMIN.
-	Netns string
-}
-
 // Conn is a sock_diag socket. It keeps to the namespace that it was dialled in. Not safe for use by
 // several goroutines at once.
 type Conn struct {
@@ -53,11 +47,10 @@ func Dial(cfg *Config) (*Conn, error) {
 // dial makes the socket on a thread of the namespace. The library's own switch (GetNetlinkSocketAt
 // with a handle) drops the cause of a refusal.
 func dial(cfg *Config) (sock *nl.NetlinkSocket, err error) {
-	path := ""
-	if cfg != nil {
-		path = cfg.Netns
+	if cfg == nil {
+		cfg = &Config{}
 	}
-	err = InNetns(path, func() error {
+	err = inNetnsOf(cfg.Netns, cfg.Inode, func() error {
 		var err error
 		sock, err = nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_INET_DIAG)
 		if err != nil {

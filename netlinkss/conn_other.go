@@ -8,9 +8,6 @@ import (
 	"net/netip"
 )
 
-// Config says where to dial.
-type Config struct{ Netns string }
-
 // Conn is a sock_diag socket; only Linux has them.
 type Conn struct{}
 

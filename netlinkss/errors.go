@@ -14,6 +14,8 @@ var (
 	ErrInterrupted = errors.New("dump interrupted by a change in the kernel's tables")
 	// ErrTruncated: the dump ended before its NLMSG_DONE, or a record before its length.
 	ErrTruncated = errors.New("dump cut short")
+	// ErrNotNetns: a file is not the one of the network namespace that was meant, or of none.
+	ErrNotNetns = errors.New("not the file of that network namespace")
 	// ErrNotFound: no such socket.
 	ErrNotFound = errors.New("no such socket")
 	// ErrMalformed: bytes that no kernel writes.

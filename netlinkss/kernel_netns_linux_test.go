@@ -201,7 +201,7 @@ func TestInNetnsFails(t *testing.T) {
 	never := func() error { t.Error("ran"); return nil }
 	for path, want := range map[string]error{
 		filepath.Join(t.TempDir(), "absent"): fs.ErrNotExist,
-		file:                                 unix.EINVAL,
+		file:                                 ErrNotNetns,
 	} {
 		var op *OpError
 		if err := InNetns(path, never); !errors.Is(err, want) || !errors.As(err, &op) {
