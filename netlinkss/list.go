@@ -190,7 +190,7 @@ func kindOfLine(line []byte) (string, error) {
 		return "", malformed("netstat of BSD or macOS is not read: %.100q", line)
 	case bytes.Contains(line, []byte("local_address")), isProcRow(first, second):
 		return KindProcNet, nil
-	case string(first) == "Proto" && bytes.Contains(line, []byte("Recv-Q")), isNetstatRow(line):
+	case bytes.Contains(line, []byte("Proto")) && bytes.Contains(line, []byte("Recv-Q")), isNetstatRow(line):
 		return KindNetstat, nil
 	case isSSHeader(line):
 		return KindSS, nil

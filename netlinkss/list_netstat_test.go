@@ -93,6 +93,8 @@ func TestListNetstatPasted(t *testing.T) {
 		{"a cut state", netstatHeader + row + "tcp        0      0 127.0.0.1:8080          127.0.0.1:59646         ESTAB\n", 1, map[string]int{LossUnread: 1}},
 		{"a row without its end", netstatHeader + row + strings.TrimSuffix(row, "\n"), 1, map[string]int{LossCut: 1}},
 		{"nothing but its header", netstatHeader, 0, nil},
+		{"half of it quoted", netstatHeader + row + "> " + row + "web-1: " + row, 1, map[string]int{LossUnread: 2}},
+		{"the kernel's own, half of it quoted", procNetTitle + procNetLine + "> " + procNetLine + "Nov 23 web-1 " + procNetLine, 1, map[string]int{LossUnread: 2}},
 		{"the kernel's own", procNetTitle + procNetLine + procNetLine, 2, nil},
 		{"the kernel's own, both", procNetTitle + procNetLine + procNetTitle + procNet6Line, 2, nil},
 		{"the kernel's own, in no state", procNetTitle + procNetLine + strings.Replace(procNetLine, " 08 ", " 00 ", 1), 1, map[string]int{LossUnread: 1}},

@@ -364,6 +364,13 @@ func TestListPasted(t *testing.T) {
 		{"two states", "$ ss -tn state close-wait state time-wait\nRecv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 1.1.1.1:1 2.2.2.2:2\n" + row, 1, map[string]int{LossStateless: 1}},
 		{"one state, without it", "Recv-Q Send-Q Local Address:Port Peer Address:Port\n0 0 1.1.1.1:1 2.2.2.2:2\n" + row, 1, map[string]int{LossStateless: 1}},
 		{"nothing but its header", ssHeader, 0, nil},
+		{"half of it quoted", ssHeader + row + "> " + row + ">" + row, 1, map[string]int{LossUnread: 2}},
+		{"half of it from a log", ssHeader + row + "Nov 23 02:00:01 web-1 ss[412]: " + row + "2026-11-23T02:00:01.5Z stdout F " + row, 1, map[string]int{LossUnread: 2}},
+		{"lines with numbers", row + "2:" + row + "     3\t" + row + "4 " + row, 1, map[string]int{LossUnread: 3}},
+		{"names behind a quote", row + "> ESTAB 0 0 web:http db.local:postgresql\n", 1, map[string]int{LossUnread: 1}},
+		{"a quote inside of a margin", row + "\t cubic rto:200\n  | " + row + "  |\t cubic rto:300\n", 1, map[string]int{LossUnread: 1}},
+		{"the colours of grep", row + strings.Replace(row, "ESTAB", "\x1b[01;31m\x1b[KESTAB\x1b[m\x1b[K", 1), 1, map[string]int{LossUnread: 1}},
+		{"a log of something else", strings.TrimSuffix(row, "\n") + " \nNov 23 02:00:01 web-1 node[412]: 3 4 to 10.0.0.1:80 10.0.0.2:80\n12:00:01 5 workers on 0.0.0.0:80\n", 1, nil},
 	} {
 		rows, losses, err := readList(c.in)
 		for _, what := range []string{LossClocks, LossHolders, LossTimers, LossInodes, LossUIDs, LossCookies} {
@@ -372,6 +379,38 @@ func TestListPasted(t *testing.T) {
 		if err != nil || len(rows) != c.rows || fmt.Sprint(losses) != fmt.Sprint(c.lost) && len(losses)+len(c.lost) > 0 {
 			t.Errorf("%s: %d rows, lost %v, error %v, want %d, %v", c.name, len(rows), losses, err, c.rows, c.lost)
 		}
+	}
+}
+
+// Where every row has something before it, an empty list would read as a host without sockets.
+func TestListHidden(t *testing.T) {
+	ss := ssHeader + "ESTAB 0 0 1.1.1.1:1 2.2.2.2:2\nESTAB 0 0 1.1.1.1:1 2.2.2.2:3\n"
+	netstat := netstatHeader + "tcp        0      0 127.0.0.1:8080          127.0.0.1:59646         ESTABLISHED\n"
+	for name, in := range map[string]string{
+		"a quoted mail":          quoted("> ", ss),
+		"a log":                  quoted("2026-11-23T02:00:01.123456Z ", ss),
+		"a string of JSON":       fmt.Sprintf("%q", ss),
+		"a quoted netstat":       quoted("> ", netstat),
+		"netstat, without lines": strings.ReplaceAll(netstat, "\n", "\r"),
+		"the kernel's own":       quoted("web-1: ", procNetTitle+procNetLine),
+	} {
+		rows, _, err := readList(in)
+		if !errors.Is(err, ErrMalformed) || len(rows) > 0 {
+			t.Errorf("%s: %d rows, error %v", name, len(rows), err)
+		}
+	}
+}
+
+// quoted puts mark before every line.
+func quoted(mark, in string) string {
+	return mark + strings.ReplaceAll(strings.TrimSuffix(in, "\n"), "\n", "\n"+mark) + "\n"
+}
+
+// What rows ahead tell of the command holds in a text that was moved to the right, too.
+func TestListIndentedTimers(t *testing.T) {
+	rows, losses, err := readList(quoted("    ", ssHeader+"ESTAB 0 0 1.1.1.1:1 2.2.2.2:2\nESTAB 0 0 1.1.1.1:1 2.2.2.2:3 timer:(on,1ms,0)\n"))
+	if err != nil || len(rows) != 2 || rows[0].Timer != TimerOff || losses[LossTimers] != 0 {
+		t.Errorf("%d rows, lost %v, error %v: the first has timer %v, want off", len(rows), losses, err, rows[0].Timer)
 	}
 }
 

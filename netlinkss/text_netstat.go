@@ -31,6 +31,9 @@ func (p *netstatText) read() bool {
 		case !isTCP(proto) && isNetstatOther(proto):
 			losses.other++
 		case !isTCP(proto):
+			if hidesRow(line) {
+				losses.bad(p.in.n, line)
+			}
 		case p.in.open:
 			losses.cut++
 		case p.in.long || !p.row(&t, string(proto) == "tcp6"):

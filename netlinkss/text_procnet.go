@@ -14,6 +14,9 @@ func (l *List) procNet(in *lines, yield func(*Socket, error) bool) bool {
 		case bytes.Contains(in.line, []byte("local_address")):
 			l.losses.header++
 		case !isProcRow(first, local):
+			if hidesProcRow(in.line) {
+				l.losses.bad(in.n, in.line)
+			}
 		case in.open:
 			l.losses.cut++
 		case in.long || decodeProcNet(in.line[bytes.IndexByte(in.line, first[0]):], procFamily(local), &s) != nil || !procWhole(&t) || !procState(&s):

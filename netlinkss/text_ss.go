@@ -48,6 +48,9 @@ func (p *ssText) take(line []byte) bool {
 		return true
 	case isSSHeader(line):
 		losses.header++
+		if hidesRow(line) { // the ends of lines are lost
+			losses.bad(p.in.n, line)
+		}
 		more := p.flush()
 		p.begin(bytes.Clone(line))
 		return more
@@ -85,13 +88,18 @@ func (p *ssText) goesOn(line []byte) bool {
 	if p.current().unclosed != nil && p.current().joined < mostJoined && isUsersTail(line) {
 		return true
 	}
+	return isFurther(line)
+}
+
+// isFurther reports whether a line is one that -i or -m print behind a row's first. A whole text may be moved to the right.
+func isFurther(line []byte) bool {
 	if len(line) == 0 || !isBlank(line[0]) {
 		return false
 	}
 	var t tokens
 	t.reset(line)
 	first := t.next()
-	return len(first) == 0 || !isRowStart(first)
+	return len(first) == 0 || !isRowStart(first) && !hidesRow(line)
 }
 
 // junk takes a line that is none of ss's. Behind a row that was broken at the width of a terminal it is the rest of a number.
@@ -100,7 +108,10 @@ func (p *ssText) junk(line []byte) bool {
 		p.command = c
 		p.run.state, p.run.timers = c.state, p.run.timers || c.timers
 	}
-	if p.open && !p.current().blankEnd && !isPrompt(line) {
+	switch {
+	case hidesRow(line):
+		p.list.losses.bad(p.in.n, line)
+	case p.open && !p.current().blankEnd && !isPrompt(line):
 		p.open = false
 		p.list.losses.cut++
 	}
@@ -230,7 +241,7 @@ func (u *ssRun) survey(rest []byte) {
 		switch {
 		case !whole, isSSHeader(line):
 			return
-		case open && len(line) > 0 && isBlank(line[0]):
+		case open && isFurther(line):
 			row.more(line, u, false)
 		default:
 			if open = row.parse(line, u) == rowRead; open && row.unclosed != nil {
