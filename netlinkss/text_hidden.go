@@ -19,9 +19,11 @@ func hidesRow(line []byte) bool {
 			queues++
 			continue
 		}
-		if local, ok := parseAddr(word); ok && queues > 1 {
-			_, both := parseAddr(t.next())
-			return both || local.addr.IsValid()
+		if queues > 1 {
+			if local, ok := parseAddr(word); ok {
+				_, both := parseAddr(t.next())
+				return both || local.addr.IsValid()
+			}
 		}
 		queues = 0
 	}
