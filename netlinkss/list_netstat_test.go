@@ -68,6 +68,10 @@ func TestListNetstatColumns(t *testing.T) {
 		{program("1/off (0.00/0/0)"), Socket{Timer: TimerUnknown}, held("off (0.00/0/0)", 1), LackTimer | LackUID | LackInode},
 		{program("1/x off (0.00/0/0)"), Socket{Timer: TimerUnknown}, held("x off (0.00/0/0)", 1), LackTimer | LackUID | LackInode},
 		{program("1/ 1000 99"), Socket{Timer: TimerUnknown}, held(" 1000 99", 1), LackTimer | LackUID | LackInode},
+		{" 0 99 4711/node off (0.00/0/0)", Socket{Timer: TimerUnknown, Inode: 99}, held("node", 4711), LackTimer},
+		{" 0 99 4711/node-exporter keepalive (7183.98/0/0)", Socket{Timer: TimerUnknown, Inode: 99}, held("node-exporter", 4711), LackTimer},
+		{"\t4711/node\ton\t(0.20/1/0)", Socket{Timer: TimerUnknown}, held("node", 4711), LackTimer | LackUID | LackInode},
+		{" 4711/nginx: worker", Socket{Timer: TimerUnknown}, held("nginx: worker", 4711), LackTimer | LackUID | LackInode},
 		{e + program("-") + " off (0.00/0/0)", Socket{Timer: TimerOff, UID: 1000, Inode: 123456}, nil, LackHolders},
 	} {
 		r := oneRow(t, netstatHeader+"tcp        0      0 127.0.0.1:8080          127.0.0.1:59646         CLOSE_WAIT "+c.columns+"\n")

@@ -175,17 +175,34 @@ func (p *netstatText) behind(t *tokens) {
 			*t = before
 			rest = t.rest()
 		} else {
-			column := t.line[t.from:]
-			end := min(programWidth, len(column))
-			name := bytes.TrimRight(column[len(pid)+1:end], " ")
+			var name []byte
+			name, rest = programColumn(t.line[t.from:])
+			name = name[len(pid)+1:]
 			p.users = append(p.users, User{Name: nameString(name, p.users), PID: int(n), FD: -1})
 			p.lack &^= LackHolders
-			rest = column[end:]
 		}
 	} else if string(program) != "-" {
 		rest = before.rest()
 	}
 	p.timer(rest)
+}
+
+// programColumn cuts PID/program off what stands from it on. Where that has lost its blanks (they were squeezed, or are tabs now), a timer
+// at its end is as likely the end of a program's name: it is neither then.
+func programColumn(b []byte) (program, rest []byte) {
+	end := min(programWidth, len(b))
+	program, rest = b[:end], b[end:]
+	if bytes.IndexByte(b, '\t') < 0 && program[end-1] == ' ' {
+		return bytes.TrimRight(program, " "), rest
+	}
+	bracket := max(bytes.LastIndexByte(b, '('), 0)
+	before := bytes.TrimRight(b[:bracket], " \t")
+	word := bytes.LastIndexAny(before, " \t") + 1
+	switch string(before[word:]) {
+	case "off", "on", "keepalive", "timewait", "probe":
+		program = b[:word]
+	}
+	return bytes.TrimRight(program, " \t"), nil
 }
 
 // timer reads keepalive (7183.98/0/0): seconds left, retransmits, probes.
