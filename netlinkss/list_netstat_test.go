@@ -101,6 +101,9 @@ func TestListNetstatPasted(t *testing.T) {
 		{"the kernel's own, half of it quoted", procNetTitle + procNetLine + "> " + procNetLine + "Nov 23 web-1 " + procNetLine, 1, map[string]int{LossUnread: 2}},
 		{"the kernel's own", procNetTitle + procNetLine + procNetLine, 2, nil},
 		{"the kernel's own, both", procNetTitle + procNetLine + procNetTitle + procNet6Line, 2, nil},
+		{"the kernel's own, before netstat's", procNetTitle + procNetLine + netstatHeader + row, 1, map[string]int{LossUnread: 1}},
+		{"the kernel's own, behind netstat's", netstatHeader + row + procNetTitle + procNetLine, 1, map[string]int{LossUnread: 1}},
+		{"the kernel's own, behind those of ss", ssHeader + "ESTAB 0 0 1.1.1.1:1 2.2.2.2:2 \n" + procNetTitle + procNetLine + procNetLine, 1, map[string]int{LossUnread: 2}},
 		{"the kernel's own, in no state", procNetTitle + procNetLine + strings.Replace(procNetLine, " 08 ", " 00 ", 1), 1, map[string]int{LossUnread: 1}},
 		{"the kernel's own, cut in the inode", procNetTitle + procNetLine + procNetLine[:strings.Index(procNetLine, "123456")+3] + "\n", 1, map[string]int{LossUnread: 1}},
 	} {

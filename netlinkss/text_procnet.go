@@ -14,7 +14,7 @@ func (l *List) procNet(in *lines, yield func(*Socket, error) bool) bool {
 		case bytes.Contains(in.line, []byte("local_address")):
 			l.losses.header++
 		case !isProcRow(first, local):
-			if hidesProcRow(in.line) {
+			if hidesRow(in.line) {
 				l.losses.bad(in.n, in.line)
 			}
 		case in.open:
