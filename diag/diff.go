@@ -196,7 +196,7 @@ func (c *comparison) place() {
 	if !a.at.IsZero() && !b.at.IsZero() {
 		c.Interval = b.at.Sub(a.at)
 	}
-	if c.Interval < 0 {
+	if c.Interval < 0 && a.host.Name != b.host.Name {
 		c.Notes = append(c.Notes, "what stands as before is younger than what stands as after")
 	}
 	switch {

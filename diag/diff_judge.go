@@ -26,6 +26,9 @@ func (c *comparison) judge() {
 	if c.Sides[1].Partial() || partial(c.Gaps) {
 		list = append(list, reason{Unclear, "not everything could be seen: see the gaps"})
 	}
+	if c.Interval < 0 && c.sides[0].host.Name == c.sides[1].host.Name {
+		list = append(list, reason{Unclear, "what stands as before is younger than what stands as after: the two may be swapped"})
+	}
 	for _, r := range list {
 		c.Verdict = max(c.Verdict, r.Verdict)
 	}

@@ -167,6 +167,8 @@ func TestCompareVerdict(t *testing.T) {
 		{"fewer", judged(0, 100), judged(time.Minute, 80), Better, "80 leaked, 100 before"},
 		{"cured", judged(0, 8), judged(time.Minute, 0), Better, "none leaked, 8 before"},
 		{"new", judged(0, 0), judged(time.Minute, 5), Worse, "5 leaked, none before"},
+		{"swapped", judged(time.Minute, 100), judged(0, 20), Unclear, "the two may be swapped"},
+		{"swapped, and worse", judged(time.Minute, 20), judged(0, 100), Worse, "100 leaked, 20 before"},
 		{"cured as far as seen", judged(0, 8), cut, Unclear, "not everything could be seen: see the gaps"},
 		{"not seen before", unread, judged(time.Minute, 8), Unclear, "before, the process could not be read"},
 		{"another service", judged(0, 100), database(time.Minute, 1000, 20), Worse, "proxy[42] towards port 5432: 20 leaked, none before"},
@@ -332,8 +334,8 @@ func TestCompareElsewhere(t *testing.T) {
 			t.Errorf("%s: residue %v, %+v, notes %q", note, d.Residue, d.Processes[0], d.Notes)
 		}
 	}
-	if d := compared(t, side(time.Hour), side(0)); !strings.Contains(strings.Join(d.Notes, "\n"), "is younger than") || d.Turnover.Silent != 8 {
-		t.Errorf("backwards: %+v, notes %q", d.Turnover, d.Notes)
+	if d := compared(t, side(time.Hour), side(0)); !strings.Contains(strings.Join(d.Reasons, "\n"), "is younger than") || d.Turnover.Silent != 8 {
+		t.Errorf("backwards: %+v, reasons %q", d.Turnover, d.Reasons)
 	}
 }
 

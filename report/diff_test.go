@@ -106,7 +106,7 @@ func TestDiffVerdict(t *testing.T) {
 	for want, d := range map[string]*diag.Diff{
 		"WORSE  it got worse":                          diffed(judged("a", poolAt(0)), judged("b", poolAt(1))),
 		"SAME  it leaks no more than before":           diffed(judged("a", poolAt(1)), judged("b", poolAt(1))),
-		"BETTER  it leaks less than before":            diffed(judged("a", poolAt(1)), judged("b", poolAt(0))),
+		"BETTER  it leaks less than before":            diffed(judged("a", poolAt(5)), judged("b", restarted())),
 		"UNCLEAR  not worse as far as could be seen":   diffed(judged("a", poolAt(1)), judged("b", partial())),
 		"UNCLEAR  not worse as far as could be seen\n": diffed(judged("a", clean()), ssList("b", 3, true)),
 	} {
