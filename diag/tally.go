@@ -23,9 +23,10 @@ const (
 	ByUID
 	ByState
 	ByProcess // see [Tally.Wanted]
+	ByNetns   // see [Tally.Netns]
 )
 
-var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state", "process"}
+var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state", "process", "netns"}
 
 // String is the grouping's name, as the command line takes it.
 func (b GroupBy) String() string { return groupByNames[int(b)%len(groupByNames)] }
@@ -119,6 +120,10 @@ func (m *Matrix) Total() int {
 type Tally struct {
 	By     GroupBy
 	Filter Filter
+	// Netns is the inode of the network namespace that the next sockets are of. It may change from one Add to the next.
+	Netns uint32
+	// Names has what to call a group of [ByNetns] beside its number.
+	Names map[uint64]string
 	// Idle: idle times are wanted. Without it [Tally.Add] looks at no TCP_INFO, unless [Filter.MinIdle] does.
 	Idle bool
 	// Spill takes the groups that are too many to hold. With nil, or where it takes none, they are kept in
@@ -221,11 +226,13 @@ func (t *Tally) keyOf(s *netlinkss.Socket) groupKey {
 		return numberKey(s.UID)
 	case ByState:
 		return numberKey(uint32(s.State))
+	case ByNetns:
+		return numberKey(t.Netns)
 	}
 	return addrKey(s.Peer.Addr())
 }
 
-// Key is the group's key as a report shows it: an address, a port, a uid, a state, or name[PID]. "*" is no peer.
+// Key is the group's key as a report shows it: an address, a port, a uid, a state, name[PID], or net:[INODE]. "*" is no peer.
 func (t *Tally) Key(g *Group) string {
 	switch t.By {
 	case ByPeer:
@@ -237,12 +244,22 @@ func (t *Tally) Key(g *Group) string {
 		return netlinkss.State(g.key.lo).String()
 	case ByProcess:
 		return t.ownerKey(g)
+	case ByNetns:
+		return "net:[" + strconv.FormatUint(g.key.lo, 10) + "]"
 	case ByPeerPort:
 		if g.key.lo == 0 {
 			return "*"
 		}
 	}
 	return strconv.FormatUint(g.key.lo, 10)
+}
+
+// Name is what people call the group, "" where its key says all.
+func (t *Tally) Name(g *Group) string {
+	if t.By != ByNetns {
+		return ""
+	}
+	return t.Names[g.key.lo]
 }
 
 // Stat is a host's count: a look without processes.
@@ -254,4 +271,6 @@ type Stat struct {
 	Groups   []Group          // as [Tally.Groups] gave them
 	Distinct int              // groups that there are, of which Groups may be the first
 	Sockstat *procfd.Sockstat // nil when there is none, as for a recorded dump
+	// Where is the network namespace that was counted, in words; "" the reader's own, or that of a recording.
+	Where string
 }

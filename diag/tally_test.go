@@ -87,6 +87,8 @@ CLOSE-WAIT sockets=2 estab=0 timer=0 no-timer=0 close-wait=2 idle=2h00m recv-q=1
 LISTEN sockets=2 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=0`,
 		ByProcess: `
 no process sockets=15 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`, // without inodes
+		ByNetns: `
+net:[0] sockets=15 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`,
 	}
 	for _, name := range GroupByNames() {
 		by, err := ParseGroupBy(name)

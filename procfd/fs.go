@@ -169,16 +169,23 @@ type Sockstat struct {
 	Alloc  int // every namespace of the host, dark sockets included
 }
 
+// SockstatHere reads the counters of the network namespace of the calling thread, which may not be that of its process.
+func (f *FS) SockstatHere() (Sockstat, error) { return f.sockstat(filepath.Join(f.root, "thread-self")) }
+
 // Sockstat reads the counters of the network namespace of pid, or of the reader's when pid is 0.
 func (f *FS) Sockstat(pid int) (Sockstat, error) {
+	if pid == 0 {
+		return f.sockstat(f.root)
+	}
+	return f.sockstat(f.Path(pid))
+}
+
+// sockstat reads them below a directory, DIR/net/…, as the library does.
+func (f *FS) sockstat(dir string) (Sockstat, error) {
 	s := Sockstat{InUse: -1, InUse6: -1, Orphan: -1, TW: -1, Alloc: -1}
-	proc := f.proc
-	if pid != 0 {
-		var err error
-		// The library reads ROOT/net/…; a process's own directory is such a root.
-		if proc, err = procfs.NewFS(f.Path(pid)); err != nil {
-			return s, fmt.Errorf("read sockstat: %w", err)
-		}
+	proc, err := procfs.NewFS(dir)
+	if err != nil {
+		return s, fmt.Errorf("read sockstat: %w", err)
 	}
 	v4, err := proc.NetSockstat()
 	if err != nil {

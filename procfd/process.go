@@ -292,6 +292,15 @@ func parseNs(s, kind string) (uint64, error) {
 	return n, nil
 }
 
+// NetnsOf is the inode of the network namespace in which a process, or a thread, lives.
+func (f *FS) NetnsOf(pid int) (uint64, error) {
+	n, err := netnsInode(f.Path(pid, "ns", "net"))
+	if err != nil {
+		return 0, gone(pid, err)
+	}
+	return n, nil
+}
+
 // Netns is the inode of the reader's own network namespace, 0 when it may not be read.
 func (f *FS) Netns() uint64 {
 	n, err := netnsInode(f.root + "/self/ns/net")

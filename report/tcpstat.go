@@ -21,7 +21,11 @@ var timerColumns = []netlinkss.Timer{
 func (v tcpstat) document(o Options) *Document {
 	s := v.s
 	d := &Document{Title: titleOf("tcpstat", &s.Snapshot, s.Took)}
-	if facts := sockstatFacts(s); facts != nil {
+	var facts []Fact
+	if s.Where != "" {
+		facts = []Fact{{"of", s.Where}}
+	}
+	if facts = append(facts, sockstatFacts(s)...); facts != nil {
 		d.Sections = append(d.Sections, Section{Facts: facts, Table: sockstatTable(s)})
 	}
 	all := s.Tally.IPv4.Sum(&s.Tally.IPv6)
@@ -55,6 +59,9 @@ func sockstatFacts(s *diag.Stat) []Fact {
 
 func sockstatTable(s *diag.Stat) *Table {
 	st := s.Sockstat
+	if st == nil {
+		return nil
+	}
 	return &Table{
 		Name: "sockstat",
 		Columns: []Column{
@@ -133,16 +140,16 @@ func (v tcpstat) groups() Section {
 		{Key: "recv_q", Head: "Recv-Q", Right: true},
 		{Key: "send_q", Head: "Send-Q", Right: true},
 		{Key: "pid", Data: true},
-		{Key: "uid", Data: true},
+		{Key: "uid", Data: true}, {Key: "name", Data: true},
 	}}
 	for i := range v.s.Groups {
 		g := &v.s.Groups[i]
 		row := []Cell{
-			text(v.s.Tally.By.String()), text(v.s.Tally.Key(g)), number(g.Sockets), number(g.Estab), optional(v.timers(g.EstabTimer)),
-			optional(v.timers(g.EstabNoTimer)), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {},
+			text(v.s.Tally.By.String()), v.key(g), number(g.Sockets), number(g.Estab), optional(v.timers(g.EstabTimer)),
+			optional(v.timers(g.EstabNoTimer)), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {}, text(v.s.Tally.Name(g)),
 		}
 		if p, ok := v.s.Tally.Owner(g); ok {
-			row[len(row)-2], row[len(row)-1] = number(p.PID), number(p.UID)
+			row[len(row)-3], row[len(row)-2] = number(p.PID), number(p.UID)
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -153,6 +160,15 @@ func (v tcpstat) groups() Section {
 		t.More = fmt.Sprintf("… and %d more: --top 0 shows all", rest)
 	}
 	return Section{Heading: "by " + strings.ReplaceAll(v.s.Tally.By.String(), "-", " "), Plots: v.groupPlots(), Table: t}
+}
+
+// key is the group's, with what people call it before that.
+func (v tcpstat) key(g *diag.Group) Cell {
+	key := v.s.Tally.Key(g)
+	if name := v.s.Tally.Name(g); name != "" {
+		return Cell{Text: name + "  " + key, Raw: key}
+	}
+	return text(key)
 }
 
 // timers is a number of sockets by their timers, -1 where these are not told.
@@ -169,7 +185,7 @@ func (v tcpstat) rest() int { return v.s.Distinct - len(v.s.Groups) }
 func groupHead(by diag.GroupBy) string {
 	return [...]string{
 		diag.ByPeer: "Peer Address", diag.ByPeerPort: "Peer Port", diag.ByLocalPort: "Local Port", diag.ByUID: "UID", diag.ByState: "State",
-		diag.ByProcess: "Process",
+		diag.ByProcess: "Process", diag.ByNetns: "Network namespace",
 	}[by]
 }
 
@@ -179,6 +195,7 @@ const tcpstatSchema = "sockleak.tcpstat/1"
 type wireTcpstat struct {
 	wireHead
 	Source   string        `json:"source"`
+	Netns    string        `json:"netns"` // in words, "" the reader's own
 	Sockets  int           `json:"sockets"`
 	States   []wireState   `json:"states"`
 	Sockstat *wireSockstat `json:"sockstat"`
@@ -221,6 +238,8 @@ type wireGroup struct {
 	SendQ        uint64 `json:"send_q"`
 	// Process is null but by process, and there of those that no process holds or whose process was not found.
 	Process *wireOwner `json:"process"`
+	// Name is what people call the group, null where its key says all.
+	Name *string `json:"name"`
 }
 
 type wireOwner struct {
@@ -237,7 +256,7 @@ func (v tcpstat) wire(Options) any {
 			Schema: tcpstatSchema, TakenAt: momentOf(s.Snapshot.At), Host: s.Snapshot.Host.Name,
 			Kernel: s.Snapshot.Host.Kernel, TookMS: s.Took.Milliseconds(),
 		},
-		Source: s.Source, Sockets: all.Total(), States: []wireState{}, By: s.Tally.By.String(),
+		Source: s.Source, Netns: s.Where, Sockets: all.Total(), States: []wireState{}, By: s.Tally.By.String(),
 		Idle: s.Tally.Idle, Groups: []wireGroup{}, Others: v.rest(), Gaps: wireGaps(s.Snapshot.Gaps),
 	}
 	if st := s.Sockstat; st != nil {
@@ -255,7 +274,7 @@ func (v tcpstat) wire(Options) any {
 		g := &s.Groups[i]
 		w.Groups = append(w.Groups, wireGroup{
 			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: known(v.timers(g.EstabTimer)), EstabNoTimer: known(v.timers(g.EstabNoTimer)),
-			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g),
+			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g), Name: told(s.Tally.Name(g)),
 		})
 	}
 	return w

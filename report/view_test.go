@@ -107,7 +107,7 @@ func TestFactsOfNothing(t *testing.T) {
 
 // Every way to group has its name over the keys.
 func TestGroupHeads(t *testing.T) {
-	heads := map[string]string{"peer": "Peer Address", "peer-port": "Peer Port", "local-port": "Local Port", "uid": "UID", "state": "State", "process": "Process"}
+	heads := map[string]string{"peer": "Peer Address", "peer-port": "Peer Port", "local-port": "Local Port", "uid": "UID", "state": "State", "process": "Process", "netns": "Network namespace"}
 	for i, name := range diag.GroupByNames() {
 		tally := &diag.Tally{By: diag.GroupBy(i)}
 		tally.Add(sock(netlinkss.Estab, "10.0.0.1:1", "10.0.0.2:2", netlinkss.TCPInfo{}))
@@ -118,6 +118,32 @@ func TestGroupHeads(t *testing.T) {
 		out := string(write(t, "table", Tcpstat(&diag.Stat{Tally: tally, Groups: groups, Distinct: distinct}), Options{}))
 		if want := "\n  " + heads[name]; heads[name] == "" || !strings.Contains(out, want) {
 			t.Errorf("by %s: no head %q:\n%s", name, want, out)
+		}
+	}
+}
+
+// People read the name of a namespace before its number; programs get the number as the key, and the name in a field of its own.
+func TestNetnsNames(t *testing.T) {
+	tally := &diag.Tally{By: diag.ByNetns, Names: map[uint64]string{7: "blue"}}
+	for _, netns := range []uint32{7, 8} {
+		tally.Netns = netns
+		tally.Add(sock(netlinkss.Estab, "10.0.0.1:1", "10.0.0.2:2", netlinkss.TCPInfo{}))
+	}
+	groups, distinct, err := tally.Groups("sockets", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := Tcpstat(&diag.Stat{Tally: tally, Groups: groups, Distinct: distinct, Where: "2 network namespaces"})
+	for format, wants := range map[string][]string{
+		"table": {"\n  blue  net:[7]  ", "\n  net:[8]  ", "  of  2 network namespaces\n"},
+		"csv":   {",netns,net:[7],1,", ",blue\n"},
+		"jsonl": {`"key":"net:[7]"`, `"name":"blue"`, `"name":null`, `"netns":"2 network namespaces"`},
+	} {
+		out := string(write(t, format, stat, Options{}))
+		for _, want := range wants {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: no %q in\n%s", format, want, out)
+			}
 		}
 	}
 }

@@ -17,6 +17,7 @@ func chooseFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
 		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
+		netnsFlag("processes"),
 		&cli.BoolFlag{Name: "all", Usage: "every process: the ranking, then the worst in full"},
 		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
 	}
@@ -28,11 +29,12 @@ type choice struct {
 	names []string
 	port  uint16
 	all   bool
+	netns string // of the processes, "" for any
 }
 
 // parseChoice reads the choice from arguments and flags.
 func parseChoice(c *cli.Context, args []string) (*choice, error) {
-	ch := &choice{names: c.StringSlice("name"), all: c.Bool("all")}
+	ch := &choice{names: c.StringSlice("name"), all: c.Bool("all"), netns: c.String("netns")}
 	for _, arg := range args {
 		pid, err := strconv.Atoi(arg)
 		if err != nil || pid < 1 || arg[0] == '+' {
@@ -49,6 +51,9 @@ func parseChoice(c *cli.Context, args []string) (*choice, error) {
 	if ch.all && len(ch.pids)+len(ch.names)+int(ch.port) > 0 {
 		return nil, hint(usage("--all and a choice of processes contradict each other"), "give one of them")
 	}
+	if ch.netns != "" && len(ch.pids)+len(ch.names) == 0 && ch.port == 0 {
+		ch.all = true
+	}
 	return ch, nil
 }
 
@@ -63,6 +68,9 @@ func (ch *choice) String() string {
 	}
 	if ch.all {
 		words = append(words, "every process")
+	}
+	if ch.netns != "" {
+		words = append(words, "in network namespace "+ch.netns)
 	}
 	return join(words)
 }
@@ -81,6 +89,23 @@ func (ch *choice) apply(ctx context.Context, w *scan.Watch) error {
 
 // find finds the processes.
 func (ch *choice) find(ctx context.Context, s *scan.Scan) error {
+	in, gaps, err := []scan.Netns(nil), []diag.Gap(nil), error(nil)
+	if ch.netns != "" {
+		if in, gaps, err = s.Source.Netns(ctx, ch.netns); err != nil {
+			return err
+		}
+	}
+	if err := ch.findIn(ctx, s, in); err != nil {
+		return err
+	}
+	s.Gaps = append(s.Gaps, gaps...)
+	if in == nil || ch.netns == scan.AllNetns {
+		return nil
+	}
+	return s.Within(in, ch.pids)
+}
+
+func (ch *choice) findIn(ctx context.Context, s *scan.Scan, in []scan.Netns) error {
 	if ch.all {
 		return s.Everybody()
 	}
@@ -91,7 +116,7 @@ func (ch *choice) find(ctx context.Context, s *scan.Scan) error {
 		}
 	}
 	if ch.port != 0 {
-		if err := s.ByPort(ctx, ch.port); err != nil {
+		if err := s.ByPort(ctx, ch.port, in); err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,7 @@ func ruleFlags() []cli.Flag {
 
 func (p *program) leakscan(c *cli.Context) error {
 	sorts, view := report.SampleSorts(), report.Leakscan
-	if c.Bool("all") {
+	if c.Bool("all") || c.IsSet("netns") && c.NArg()+len(c.StringSlice("name"))+c.Int("port") == 0 {
 		sorts, view = report.ProcessSorts(), report.LeakscanAll
 	}
 	out, err := p.output(c, sorts)

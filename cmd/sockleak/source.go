@@ -20,6 +20,11 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
+// netnsFlag chooses network namespaces.
+func netnsFlag(what string) cli.Flag {
+	return &cli.StringFlag{Name: "netns", Usage: what + " in the network namespace `WHERE`: a name of ip netns, the path of its file, a process in it, or " + scan.AllNetns, DefaultText: "this one"}
+}
+
 func (p *program) source(c *cli.Context) (*scan.Source, error) {
 	s := &scan.Source{Kind: c.String("source"), From: c.String("from"), Detail: p.ui.detail}
 	if !contains([]string{"auto", "diag", "proc"}, s.Kind) {

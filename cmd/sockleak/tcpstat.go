@@ -20,6 +20,7 @@ import (
 func (p *program) tcpstatCommand() *cli.Command {
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "by", Value: diag.ByPeer.String(), Usage: "group by `KEY`: " + join(diag.GroupByNames())},
+		netnsFlag("sockets"),
 		&cli.StringSliceFlag{Name: "state", Usage: "only sockets in `STATE`, as ss spells it (repeatable): " + join(netlinkss.StateWords())},
 		&cli.StringFlag{Name: "peer", Usage: "only peers in `CIDR`"},
 		&cli.StringFlag{Name: "local", Usage: "only local addresses in `CIDR`"},
@@ -64,8 +65,25 @@ func (p *program) tcpstat(c *cli.Context) error {
 		return err
 	}
 	count.Source, count.Order, count.Top = src, out.opts.Sort, out.opts.Top
+	if count.Where, err = whereFlag(c, src, count.By); err != nil {
+		return err
+	}
 	defer count.Close()
 	return p.repeat(c.Context, series, out, p.counts(count))
+}
+
+// whereFlag says in which network namespaces sockets are counted: to group by these, all of them.
+func whereFlag(c *cli.Context, src *scan.Source, by diag.GroupBy) (string, error) {
+	where := c.String("netns")
+	switch {
+	case c.IsSet("netns") && where == "":
+		return "", usage("--netns is empty")
+	case where != "" && src.From != "":
+		return "", hint(usage("--from and --netns contradict each other"), "--by netns shows which namespaces a recording has")
+	case where == "" && by == diag.ByNetns && src.From == "":
+		return scan.AllNetns, nil
+	}
+	return where, nil
 }
 
 // counts is a count, or a series of them.

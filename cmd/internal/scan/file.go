@@ -37,7 +37,8 @@ func (s *Source) openFile() (*Sockets, error) {
 	list := &Sockets{Name: s.From, sample: sample, Gaps: append(sampleGaps(sample), cutGap(rec)...)}
 	list.Dump = func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
-			for sock := range sampleSockets(sample) {
+			for netns, sock := range sampleSockets(sample) {
+				list.place.Netns = netns
 				if !yield(sock, nil) {
 					return
 				}

@@ -28,7 +28,13 @@ func (r *resolver) foreigners(ctx context.Context, asker *procfd.Asker) {
 			r.join.Foreign(f.Unlisted)
 			continue
 		}
-		ino := inodeOf(file)
+		info, err := file.Stat()
+		if err != nil {
+			file.Close()
+			r.join.Foreign(f.Unlisted)
+			continue
+		}
+		ino := inodeOf(info)
 		if files[ino] != nil {
 			file.Close()
 		} else {
@@ -38,7 +44,13 @@ func (r *resolver) foreigners(ctx context.Context, asker *procfd.Asker) {
 		members[ino] = append(members[ino], f)
 	}
 	for _, ino := range order {
-		if err := r.abroad(ctx, ino, files[ino], members[ino]); err != nil {
+		err := r.abroad(ctx, ino, files[ino])
+		for _, f := range members[ino] {
+			if err == nil && !r.join.Listed(f.Inode) {
+				r.unlistedAbroad(f)
+			}
+		}
+		if err != nil {
 			for _, f := range members[ino] {
 				if !r.join.Listed(f.Inode) {
 					r.join.Foreign(f.Unlisted)
@@ -49,19 +61,24 @@ func (r *resolver) foreigners(ctx context.Context, asker *procfd.Asker) {
 	}
 }
 
-func inodeOf(f *os.File) uint64 {
-	st, err := f.Stat()
-	if err != nil {
-		return 0
-	}
+func inodeOf(st os.FileInfo) uint64 {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		return sys.Ino
 	}
 	return 0
 }
 
-// abroad joins the sockets of one other namespace.
-func (r *resolver) abroad(ctx context.Context, ino uint64, file *os.File, members []foreigner) error {
+// abroad joins the sockets of one other namespace, once for all processes: whose descriptors they are was known before.
+func (r *resolver) abroad(ctx context.Context, ino uint64, file *os.File) error {
+	if err, seen := r.seenAbroad[ino]; seen {
+		return err
+	}
+	err := r.listAbroad(ctx, ino, file)
+	r.seenAbroad[ino] = err
+	return err
+}
+
+func (r *resolver) listAbroad(ctx context.Context, ino uint64, file *os.File) error {
 	// The kernel's own numbers, whatever proc filesystem is read.
 	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: path})
@@ -79,11 +96,6 @@ func (r *resolver) abroad(ctx context.Context, ino uint64, file *os.File, member
 			return err
 		}
 		r.join.AddForeign(space, sock)
-	}
-	for _, f := range members {
-		if !r.join.Listed(f.Inode) {
-			r.unlistedAbroad(f)
-		}
 	}
 	return nil
 }

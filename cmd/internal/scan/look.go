@@ -27,17 +27,17 @@ type look struct {
 // read reads the namespace and joins its sockets to the processes, which live in it.
 func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	fs := l.Source.FS
-	path := "" // of the namespace, for entering it
+	at := Place{Netns: l.space.Netns, PID: procs[0].PID}
 	if own := fs.Netns(); l.space.Netns != 0 && l.space.Netns != own && l.Source.From == "" {
-		path = fs.NetnsPath(procs[0])
+		at.Path = fs.NetnsPath(procs[0])
 	}
 	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
-	_ = netlinkss.InNetns(path, func() error {
+	_ = netlinkss.InNetns(at.Path, func() error {
 		l.space.Sysctls = fs.NetSysctls()
 		return nil
 	})
 	var err error
-	if l.list, err = l.Source.Open(path, procs[0].PID); err != nil {
+	if l.list, err = l.Source.Open(at); err != nil {
 		return err
 	}
 	defer l.list.Close()
@@ -49,7 +49,7 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	if l.list.After != nil {
 		l.space.Gaps = append(l.space.Gaps, l.list.After(diag.ByPeer)...)
 	}
-	(&resolver{look: l}).run(ctx)
+	(&resolver{look: l, seenAbroad: map[uint64]error{}}).run(ctx)
 	if err := l.nobodys(ctx); err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 		s.source.Detail("one dump: no processor is idle")
 		return nil, parts
 	}
-	sample, err := netlinkss.Dial(s.config())
+	sample, err := netlinkss.Dial(s.place.config())
 	if err != nil {
 		return nil, parts
 	}
@@ -70,7 +70,7 @@ func (s *Sockets) parts(ctx context.Context, r netlinkss.Request) (*netlinkss.Co
 		s.source.Detail("one dump: %s", whyOne(err))
 		return nil, parts
 	}
-	other, err := netlinkss.Dial(s.config())
+	other, err := netlinkss.Dial(s.place.config())
 	if err != nil {
 		return nil, parts
 	}
@@ -97,14 +97,12 @@ func whyOne(err error) string {
 	return "the sockets cannot be cut in halves by their ports"
 }
 
-func (s *Sockets) config() *netlinkss.Config { return &netlinkss.Config{Netns: s.netns} }
-
 // size is about how many sockets the request lists; 0 when another source than sock_diag lists them.
 func (s *Sockets) size(r netlinkss.Request) int {
 	if s.Conn == nil {
 		return 0
 	}
-	st, err := s.source.FS.Sockstat(s.pid)
+	st, err := s.source.sockstat(s.place)
 	if err != nil {
 		return 0
 	}

@@ -3,15 +3,12 @@ package scan
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -50,7 +47,7 @@ func openTest(t *testing.T) (s *Source, list *Sockets, told *[]string) {
 	}
 	told = &[]string{}
 	s = &Source{Kind: "diag", FS: fs, Detail: func(format string, _ ...any) { *told = append(*told, format) }}
-	list, err = s.Open("", 0)
+	list, err = s.Open(Place{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,18 +163,8 @@ func TestSameNetns(t *testing.T) {
 	if os.Getuid() != 0 {
 		return // only root can make another namespace
 	}
-	other := exec.Command("/proc/self/exe", "-test.run=^TestSleepInNetns$")
-	other.Env = append(os.Environ(), sleepInNetns+"=1")
-	other.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	stdin, err := other.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := other.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { stdin.Close(); _ = other.Wait() }()
-	c, err := netlinkss.Dial(&netlinkss.Config{Netns: fmt.Sprintf("/proc/%d/ns/net", other.Process.Pid)})
+	pid := elsewhere(t, 0)
+	c, err := netlinkss.Dial(&netlinkss.Config{Netns: fmt.Sprintf("/proc/%d/ns/net", pid)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,14 +174,5 @@ func TestSameNetns(t *testing.T) {
 	}
 	if sameNetns(a, c) {
 		t.Error("two namespaces are taken for one")
-	}
-}
-
-const sleepInNetns = "SOCKLEAK_TEST_SLEEP"
-
-// TestSleepInNetns is the child of TestSameNetns: it is there until its stdin ends.
-func TestSleepInNetns(t *testing.T) {
-	if os.Getenv(sleepInNetns) != "" {
-		_, _ = io.Copy(io.Discard, os.Stdin)
 	}
 }

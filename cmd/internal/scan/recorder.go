@@ -95,21 +95,14 @@ func identity(s *netlinkss.Socket) uint64 {
 	return uint64(s.Inode) << 32
 }
 
-// spaceFile is a namespace and the way to it.
-type spaceFile struct {
-	netns uint64
-	path  string
-	pid   int
-}
-
 // spaces are the namespaces of a look, and the reader's own.
-func (r *Recorder) spaces(snap *diag.Snapshot) []spaceFile {
+func (r *Recorder) spaces(snap *diag.Snapshot) []Place {
 	own := r.Source.FS.Netns()
-	list := []spaceFile{{netns: own}}
+	list := []Place{{Netns: own}}
 	for _, space := range snap.Spaces {
 		if space.Netns != own && space.Netns != 0 && len(space.Procs) > 0 {
 			p := space.Procs[0].Process
-			list = append(list, spaceFile{space.Netns, r.Source.FS.NetnsPath(p), p.PID})
+			list = append(list, Place{space.Netns, r.Source.FS.NetnsPath(p), p.PID})
 		}
 	}
 	return list
@@ -118,8 +111,8 @@ func (r *Recorder) spaces(snap *diag.Snapshot) []spaceFile {
 // rawAttrs are those that the kernel gives to anybody who asks.
 const rawAttrs = netlinkss.AttrMemInfo | netlinkss.AttrInfo | netlinkss.AttrCong | netlinkss.AttrTOS | netlinkss.AttrTClass | netlinkss.AttrSkMem | netlinkss.AttrShutdown
 
-func (r *Recorder) restOf(ctx context.Context, space spaceFile, held map[uint64]bool, yield func(uint64, *netlinkss.Socket) bool) (more bool, err error) {
-	list, err := r.Source.Open(space.path, space.pid)
+func (r *Recorder) restOf(ctx context.Context, space Place, held map[uint64]bool, yield func(uint64, *netlinkss.Socket) bool) (more bool, err error) {
+	list, err := r.Source.Open(space)
 	if err != nil {
 		return false, err
 	}
@@ -130,7 +123,7 @@ func (r *Recorder) restOf(ctx context.Context, space spaceFile, held map[uint64]
 		request.Attrs = rawAttrs
 		list.Conn.Tap(func(b []byte) {
 			if untaken == nil {
-				untaken = r.Raw(space.netns, b)
+				untaken = r.Raw(space.Netns, b)
 			}
 		})
 	}
@@ -141,7 +134,7 @@ func (r *Recorder) restOf(ctx context.Context, space spaceFile, held map[uint64]
 		if id := identity(s); id != 0 && held[id] {
 			continue
 		}
-		if !yield(space.netns, s) {
+		if !yield(space.Netns, s) {
 			return false, untaken
 		}
 	}

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,18 +207,20 @@ func (r *Replay) anybody(h *diag.History) error {
 	return hint.Add(err, "it has %s", strings.Join(names, ", "))
 }
 
-// sampleSockets are all sockets of a sample, each once.
-func sampleSockets(s *record.Sample) iter.Seq[*netlinkss.Socket] {
-	return func(yield func(*netlinkss.Socket) bool) {
+// sampleSockets are all sockets of a sample, each once, with the inode of their network namespace.
+func sampleSockets(s *record.Sample) iter.Seq2[uint64, *netlinkss.Socket] {
+	return func(yield func(uint64, *netlinkss.Socket) bool) {
 		seen := map[*netlinkss.Socket]bool{}
 		for _, space := range s.Snapshot.Spaces {
 			for _, p := range space.Procs {
 				for i := range p.Held {
-					if sock := p.Held[i].Socket; !seen[sock] {
-						seen[sock] = true
-						if !yield(sock) {
-							return
-						}
+					h := &p.Held[i]
+					if seen[h.Socket] {
+						continue
+					}
+					seen[h.Socket] = true
+					if !yield(cmp.Or(h.Space, space).Netns, h.Socket) {
+						return
 					}
 				}
 			}
@@ -225,8 +228,8 @@ func sampleSockets(s *record.Sample) iter.Seq[*netlinkss.Socket] {
 		if s.Rest == nil {
 			return
 		}
-		for _, sock := range s.Rest {
-			if !yield(sock) {
+		for netns, sock := range s.Rest {
+			if !yield(netns, sock) {
 				return
 			}
 		}

@@ -24,7 +24,8 @@ type resolver struct {
 	// Of the process at hand: sockets that are bound, or failed to connect, and living ones that nothing lists.
 	ambiguous, missed int
 	foreign           []foreigner
-	asked             time.Time // when the last socket was
+	seenAbroad        map[uint64]error // other namespaces that were listed, or could not be
+	asked             time.Time        // when the last socket was
 }
 
 func (r *resolver) run(ctx context.Context) {

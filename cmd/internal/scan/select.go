@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -43,20 +44,37 @@ func (s *Scan) ByName(names []string) error {
 	return nil
 }
 
-// ByPort finds the processes that hold a socket on a local port of this network namespace.
-func (s *Scan) ByPort(ctx context.Context, port uint16) error {
-	list, err := s.Source.Open("", 0)
+// ByPort finds the processes that hold a socket on a local port, of the reader's network namespace or of those given.
+func (s *Scan) ByPort(ctx context.Context, port uint16, in []Netns) error {
+	if in == nil {
+		in = []Netns{{}}
+	}
+	inodes := map[uint64]bool{}
+	var cut error // a list ended early, or was not to be had
+	for i := range in {
+		err := s.onPort(ctx, port, in[i].Place, inodes)
+		gap, ok := Incomplete(err)
+		switch {
+		case ok:
+			s.Gaps = append(s.Gaps, gap)
+		case err != nil && len(in) == 1:
+			return deniedHint(err)
+		case err != nil && ctx.Err() == nil:
+			s.Gaps = append(s.Gaps, diag.Gap{What: "sockets of the network namespace " + in[i].String(), Why: err.Error()})
+		}
+		cut = cmp.Or(cut, err)
+	}
+	return s.holdersOn(port, inodes, cut)
+}
+
+// onPort adds the inodes of the sockets on a local port of a namespace.
+func (s *Scan) onPort(ctx context.Context, port uint16, at Place, inodes map[uint64]bool) error {
+	list, err := s.Source.Open(at)
 	if err != nil {
 		return err
 	}
 	defer list.Close()
-	inodes := map[uint64]bool{}
-	var cut error // the list ended early
 	for sock, err := range list.Dump(ctx, netlinkss.Request{Ports: []uint16{port}}) {
-		if gap, ok := Incomplete(err); ok {
-			s.Gaps, cut = append(s.Gaps, gap), err
-			break
-		}
 		if err != nil {
 			return err
 		}
@@ -64,6 +82,11 @@ func (s *Scan) ByPort(ctx context.Context, port uint16) error {
 			inodes[uint64(sock.Inode)] = true
 		}
 	}
+	return nil
+}
+
+// holdersOn finds who holds the sockets on a port. cut: not all of them may be known.
+func (s *Scan) holdersOn(port uint16, inodes map[uint64]bool, cut error) (err error) {
 	pids, missing, denied := []int(nil), 0, 0
 	if len(inodes) > 0 {
 		if pids, missing, denied, err = s.Source.FS.Holders(inodes); err != nil {
@@ -83,7 +106,7 @@ func (s *Scan) ByPort(ctx context.Context, port uint16) error {
 	case len(pids) == 0 && cut != nil:
 		return cut
 	case len(pids) == 0:
-		return hint.Add(fmt.Errorf("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; give a PID for another", port)
+		return hint.Add(fmt.Errorf("no process holds a socket on local port %d", port), "ss -tan 'sport = %d' lists the sockets of this network namespace; --netns all searches every one", port)
 	}
 	return nil
 }

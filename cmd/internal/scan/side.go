@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 
 	"github.com/sockleak/sockleak/cmd/internal/record"
@@ -22,7 +23,7 @@ func (r *Replay) Side(ctx context.Context) (*diag.Side, error) {
 	}
 	side := &diag.Side{Name: r.Path, Result: result}
 	if last := r.last; last.Rest != nil && r.Keep == nil {
-		side.Sockets, side.Whole = sampleSockets(last), true
+		side.Sockets, side.Whole = socketsOf(last), true
 	}
 	return side, nil
 }
@@ -63,4 +64,15 @@ func (r *Replay) listSide(ctx context.Context) (*diag.Side, error) {
 		}
 	}
 	return side, nil
+}
+
+// socketsOf are all sockets of a sample, each once.
+func socketsOf(s *record.Sample) iter.Seq[*netlinkss.Socket] {
+	return func(yield func(*netlinkss.Socket) bool) {
+		for _, sock := range sampleSockets(s) {
+			if !yield(sock) {
+				return
+			}
+		}
+	}
 }

@@ -38,8 +38,17 @@ type Sockets struct {
 
 	sample *record.Sample // of a recording; nil for all others
 	source *Source
-	netns  string // the namespace's file, "" for the reader's own
-	pid    int    // a process that lives in it, 0 for the reader
+	place  Place
+}
+
+// sockDiag is the name of that source.
+const sockDiag = "sock_diag"
+
+// Place is a network namespace and the ways to it. The zero value is the reader's own.
+type Place struct {
+	Netns uint64 // inode, 0 when it is not known
+	Path  string // of its file, "" for the reader's own
+	PID   int    // of a process that lives in it, 0 for the reader, or when nobody does
 }
 
 func (s *Source) siftFrom() int { return cmp.Or(s.SiftFrom, manyDescriptors) }
@@ -51,25 +60,29 @@ func (s *Sockets) Close() {
 	}
 }
 
-// Open opens the sockets of the namespace in the file netns ("" for the reader's own), which pid lives
-// in (0 for the reader).
-func (s *Source) Open(netns string, pid int) (*Sockets, error) {
+// Open opens the sockets of a namespace.
+func (s *Source) Open(at Place) (*Sockets, error) {
 	switch {
 	case s.From != "":
 		return s.openFile()
 	case s.Kind == "proc":
-		return s.openProc(pid, "not asked, because of --source proc")
+		return s.openProc(at, "not asked, because of --source proc")
 	}
-	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: netns})
+	conn, err := netlinkss.Dial(at.config())
 	if err == nil {
-		s.Detail("sockets from sock_diag of %s", netnsName(netns))
-		return &Sockets{Name: "sock_diag", Conn: conn, Dump: conn.Dump, source: s, netns: netns, pid: pid}, nil
+		s.Detail("sockets from sock_diag of %s", netnsName(at.Path))
+		return &Sockets{Name: sockDiag, Conn: conn, Dump: conn.Dump, source: s, place: at}, nil
+	}
+	if errors.Is(err, netlinkss.ErrNotNetns) {
+		return nil, err
 	}
 	if s.Kind == "diag" {
 		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")
 	}
-	return s.openProc(pid, err.Error())
+	return s.openProc(at, err.Error())
 }
+
+func (p Place) config() *netlinkss.Config { return &netlinkss.Config{Netns: p.Path, Inode: p.Netns} }
 
 func netnsName(path string) string {
 	if path == "" {
@@ -78,8 +91,15 @@ func netnsName(path string) string {
 	return path
 }
 
+// errNobody: only who lives in a namespace has files that show it to others.
+var errNobody = errors.New("no process lives in that network namespace, so there is no /proc/PID/net/tcp of it")
+
 // openProc reads /proc/net/tcp and tcp6, and says what that lacks and why.
-func (s *Source) openProc(pid int, why string) (*Sockets, error) {
+func (s *Source) openProc(at Place, why string) (*Sockets, error) {
+	pid := at.PID
+	if at.Path != "" && pid == 0 {
+		return nil, fmt.Errorf("sock_diag: %s; %w", why, errNobody)
+	}
 	files := []struct {
 		family netlinkss.Family
 		path   string
@@ -89,6 +109,9 @@ func (s *Source) openProc(pid int, why string) (*Sockets, error) {
 		return nil, fmt.Errorf("sock_diag: %s; and %w", why, err)
 	}
 	f.Close()
+	if now, err := s.FS.NetnsOf(pid); pid != 0 && at.Netns != 0 && err == nil && now != at.Netns {
+		return nil, fmt.Errorf("sock_diag: %s; process %d: %w", why, pid, procfd.ErrGone)
+	}
 	s.Detail("sockets from %s", files[0].path)
 	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
@@ -107,7 +130,7 @@ func (s *Source) openProc(pid int, why string) (*Sockets, error) {
 			}
 		}
 	}
-	return &Sockets{Name: "/proc/net/tcp", Dump: dump, Gaps: []diag.Gap{{
+	return &Sockets{Name: "/proc/net/tcp", Dump: dump, source: s, place: at, Gaps: []diag.Gap{{
 		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
 	}}}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
@@ -14,10 +15,11 @@ import (
 	"github.com/sockleak/sockleak/procfd"
 )
 
-// Count counts the sockets of the reader's namespace, or of a recorded dump, as often as it is asked to. Every sample uses the
-// memory of the one before.
+// Count counts the sockets of the reader's namespace, of others, or of a recorded dump, as often as it is asked to. Every sample uses
+// the memory of the one before.
 type Count struct {
 	Source *Source
+	Where  string // as [Source.Netns] takes it; "": the reader's own
 	By     diag.GroupBy
 	Filter diag.Filter
 	Idle   bool   // idle times are wanted, see [diag.Tally]
@@ -54,32 +56,16 @@ func (c *Count) Close() {
 // Sample counts once. The result is valid until the next one.
 func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 	start := time.Now()
-	if c.list == nil {
-		list, err := c.Source.Open("", 0)
-		if err != nil {
-			return nil, err
-		}
-		c.list = list
-	}
-	if c.By == diag.ByProcess && c.Source.From != "" && c.list.sample == nil {
-		return nil, hint.Add(fmt.Errorf("--by process: %s is no recording", c.Source.From), "sockleak record keeps who holds which socket")
-	}
-	stat := &diag.Stat{Source: c.list.Name}
-	stat.Snapshot.At, stat.Snapshot.Gaps = start, slices.Clone(c.list.Gaps)
-	c.host(stat)
-	gaps, err := c.read(ctx)
-	if err != nil {
+	stat := &diag.Stat{}
+	stat.Snapshot.At = start
+	if err := c.collect(ctx, stat); err != nil {
 		return nil, err
 	}
 	stat.Tally = c.tallies[0]
 	for _, t := range c.tallies[1:c.used] {
 		stat.Tally.Merge(t)
 	}
-	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
-	if c.list.After != nil {
-		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, c.list.After(c.By)...)
-	}
-	if n := stat.Tally.NoClocks; n > 0 && (c.list.Conn != nil || c.Source.From != "") {
+	if n := stat.Tally.NoClocks; n > 0 && (strings.Contains(stat.Source, sockDiag) || c.Source.From != "") {
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
 			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
 		})
@@ -91,11 +77,76 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 		}
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
 	}
+	var err error
 	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
 	}
 	stat.Took = time.Since(start)
 	return stat, nil
+}
+
+// collect tallies what is to be counted, and says what it was and what it lacks.
+func (c *Count) collect(ctx context.Context, stat *diag.Stat) error {
+	c.used = 0
+	if c.Where == "" {
+		return c.collectOne(ctx, stat, Place{Netns: c.Source.FS.Netns()})
+	}
+	places, gaps, err := c.Source.Netns(ctx, c.Where)
+	if err != nil {
+		return err
+	}
+	stat.Snapshot.Host = c.Source.FS.Host()
+	c.Filter.Uptime = stat.Snapshot.Host.Uptime
+	if c.Where != AllNetns {
+		stat.Where = "network namespace " + places[0].String()
+		return c.collectOne(ctx, stat, places[0].Place)
+	}
+	stat.Snapshot.Gaps = gaps
+	if err := c.readAll(ctx, stat, places, c.request()); err != nil {
+		return err
+	}
+	if c.used == 0 {
+		c.tally() // of no namespace
+	}
+	c.tallies[0].Names = map[uint64]string{}
+	for _, n := range places {
+		c.tallies[0].Names[n.Netns] = n.Label
+	}
+	return nil
+}
+
+// collectOne keeps the list open from sample to sample.
+func (c *Count) collectOne(ctx context.Context, stat *diag.Stat, at Place) error {
+	if c.list != nil && c.Source.From == "" && c.list.place.Netns != at.Netns { // a name leads elsewhere by now
+		c.list.Close()
+		c.list = nil
+	}
+	if c.list == nil {
+		list, err := c.Source.Open(at)
+		if err != nil {
+			return deniedHint(err)
+		}
+		c.list = list
+	}
+	if (c.By == diag.ByProcess || c.By == diag.ByNetns) && c.Source.From != "" && c.list.sample == nil {
+		return hint.Add(fmt.Errorf("--by %s: %s is no recording", c.By, c.Source.From), "sockleak record keeps who holds which socket, and in which network namespace it is")
+	}
+	stat.Source = c.list.Name
+	stat.Snapshot.Gaps = slices.Clone(c.list.Gaps)
+	c.host(stat)
+	gaps, err := c.read(ctx)
+	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	if c.list.After != nil {
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, c.list.After(c.By)...)
+	}
+	return err
+}
+
+func deniedHint(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return hint.Add(err, "to enter a network namespace needs CAP_SYS_ADMIN, or root")
+	}
+	return err
 }
 
 // host says where the sockets are, if they are not recorded.
@@ -111,7 +162,7 @@ func (c *Count) host(stat *diag.Stat) {
 	}
 	stat.Snapshot.Host = c.Source.FS.Host()
 	c.Filter.Uptime = stat.Snapshot.Host.Uptime
-	st, err := c.Source.FS.Sockstat(0)
+	st, err := c.Source.sockstat(c.list.place)
 	if err != nil {
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{What: "sockstat", Why: err.Error(), Minor: true})
 		return
@@ -119,8 +170,8 @@ func (c *Count) host(stat *diag.Stat) {
 	stat.Sockstat = &st
 }
 
-// read tallies the list, and says what it lacks.
-func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
+// request asks for what is counted.
+func (c *Count) request() netlinkss.Request {
 	req := netlinkss.Request{States: c.Filter.States}
 	if c.Idle {
 		req.Attrs = netlinkss.AttrInfo
@@ -128,8 +179,21 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 	if c.Filter.Port != 0 {
 		req.Ports = []uint16{c.Filter.Port}
 	}
-	c.used = 0
-	err := c.list.Each(ctx, req, func() func(*netlinkss.Socket) { return c.tally().Add })
+	return req
+}
+
+// read tallies the list, and says what it lacks.
+func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
+	err := c.list.Each(ctx, c.request(), func() func(*netlinkss.Socket) {
+		t := c.tally()
+		if c.By != diag.ByNetns {
+			return t.Add
+		}
+		return func(s *netlinkss.Socket) {
+			t.Netns = uint32(c.list.place.Netns)
+			t.Add(s)
+		}
+	})
 	if err == nil {
 		return nil, nil
 	}
@@ -142,7 +206,7 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 
 // own finds the processes of what was counted.
 func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
-	if c.list.sample != nil {
+	if c.list != nil && c.list.sample != nil {
 		return ownRecorded(t, c.list.sample.Snapshot), nil
 	}
 	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
@@ -154,7 +218,7 @@ func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
 	of := make([]int32, wanted.Len())
 	wanted.Each(func(n, process int) { of[n] = int32(process) })
 	t.Own(owned.Processes, of)
-	c.Source.Detail("%d processes hold sockets of this network namespace", len(owned.Processes))
+	c.Source.Detail("%d processes hold these sockets", len(owned.Processes))
 	return ownerGaps(owned), nil
 }
 

@@ -1,0 +1,166 @@
+package scan
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sockleak/sockleak/cmd/internal/hint"
+	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/procfd"
+)
+
+// AllNetns are all network namespaces, where one is asked for.
+const AllNetns = "all"
+
+// Netns is a network namespace with what people call it.
+type Netns struct {
+	Place
+	Label   string
+	Members []int // the processes of which a thread lives in it, in the order of their numbers
+}
+
+// Netns finds the network namespaces that are meant: [AllNetns], or one by its name, the path of its file, or a process or thread in
+// it. What could not be seen of all of them is a gap.
+func (s *Source) Netns(ctx context.Context, where string) ([]Netns, []diag.Gap, error) {
+	found, err := s.FS.Namespaces(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, own := make([]Netns, len(found.List)), s.FS.Netns()
+	for i := range found.List {
+		list[i] = s.describe(&found.List[i], own)
+	}
+	if where == AllNetns {
+		return list, netnsGaps(found), nil
+	}
+	one, err := s.oneNetns(list, where)
+	if err != nil {
+		return nil, nil, err
+	}
+	return []Netns{*one}, nil, nil
+}
+
+// Within keeps those of the processes of which a thread lives in one of the namespaces. A process that was named and does not is an error.
+func (s *Scan) Within(in []Netns, named []int) error {
+	lives := map[int]bool{}
+	for i := range in {
+		for _, pid := range in[i].Members {
+			lives[pid] = true
+		}
+	}
+	if len(lives) == 0 {
+		return hint.Add(fmt.Errorf("no process lives in the network namespace %s", in[0].String()), "sockleak tcpstat --netns counts its sockets")
+	}
+	for _, pid := range named {
+		if !lives[pid] {
+			return hint.Add(fmt.Errorf("process %d does not live in the network namespace %s", pid, in[0].String()), "a process is looked at in its own network namespace: leave out --netns")
+		}
+	}
+	found := len(s.PIDs)
+	if s.PIDs = slices.DeleteFunc(s.PIDs, func(pid int) bool { return !lives[pid] }); found > 0 && len(s.PIDs) == 0 {
+		return hint.Add(fmt.Errorf("none of these processes lives in the network namespace %s", in[0].String()), "without --netns, processes of every network namespace are found")
+	}
+	return nil
+}
+
+// describe names a namespace: as `ip netns` does, or after the host, or else after what runs in it.
+func (s *Source) describe(n *procfd.Namespace, own uint64) Netns {
+	at := Netns{Place: Place{Netns: n.Inode, Path: n.Path, PID: n.PID}, Members: n.Members}
+	if n.Task != n.PID {
+		at.PID = n.Task // a thread has the files of a process
+	}
+	if n.Inode == own {
+		at.Path, at.PID = "", 0
+	}
+	switch {
+	case len(n.Members) > 0 && n.Members[0] == 1:
+		at.Label = "host"
+	case n.Name() != "":
+		at.Label = n.Name()
+	case n.Inode == own:
+		at.Label = "this one"
+	case n.PID != 0:
+		name, _ := s.FS.Names(n.PID)
+		at.Label = cmp.Or(s.FS.Unit(n.PID), fmt.Sprintf("%s[%d]", name, n.PID))
+	}
+	return at
+}
+
+func netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {
+	if n.Denied > 0 {
+		gaps = append(gaps, diag.Gap{What: "network namespaces of processes", Count: n.Denied, Why: "they may not be read, so some may be missing: needs CAP_SYS_PTRACE, or root"})
+	}
+	if n.Unread > 0 {
+		gaps = append(gaps, diag.Gap{What: "network namespaces that are mounted", Why: fmt.Sprintf("the mounts of %s could not be read, or not in full", processes(n.Unread))})
+	}
+	return gaps
+}
+
+// oneNetns finds the one that is meant. Its file need not be among those that were found.
+func (s *Source) oneNetns(list []Netns, where string) (*Netns, error) {
+	inode, at, err := s.netnsFile(where)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if n := &list[i]; inode != 0 && n.Netns == inode || inode == 0 && n.Label == where {
+			return n, nil
+		}
+	}
+	if inode == 0 {
+		return nil, hint.Add(fmt.Errorf("no network namespace is called %q", where), "%s", netnsHint(list))
+	}
+	return &Netns{Place: Place{Netns: inode, Path: at}, Label: where}, nil
+}
+
+// netnsFile is the file that is meant by a path, a process or a name of `ip netns`, and its inode. 0: it is none of these.
+func (s *Source) netnsFile(where string) (inode uint64, at string, err error) {
+	if pid, err := strconv.Atoi(where); err == nil && pid > 0 {
+		inode, err := s.FS.NetnsOf(pid)
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Add(err, "to see the network namespace of that process needs CAP_SYS_PTRACE, or root")
+		}
+		return inode, s.FS.Path(pid, "ns", "net"), goneHint(err)
+	}
+	files := []string{where}
+	if !strings.Contains(where, "/") {
+		files = []string{path.Join("/run/netns", where), path.Join("/var/run/netns", where)}
+	}
+	for _, at = range files {
+		info, statErr := os.Stat(at)
+		if statErr == nil {
+			return inodeOf(info), at, nil
+		}
+		if !errors.Is(statErr, fs.ErrNotExist) || strings.Contains(where, "/") {
+			err = hint.Add(fmt.Errorf("network namespace: %w", statErr), "--netns takes a name of `ip netns`, the path of a namespace's file, a process, or %s", AllNetns)
+		}
+	}
+	return 0, "", err
+}
+
+// netnsHint lists some that have names.
+func netnsHint(list []Netns) string {
+	const some = 8
+	var names []string
+	for _, n := range list {
+		if n.Label != "" && !strings.HasSuffix(n.Label, "]") && !slices.Contains(names, n.Label) {
+			names = append(names, n.Label)
+		}
+	}
+	slices.Sort(names)
+	if len(names) > some {
+		names = append(names[:some], "…")
+	}
+	if len(names) == 0 {
+		return fmt.Sprintf("--netns takes a process in it, the path of its file, or %s; none here has a name", AllNetns)
+	}
+	return fmt.Sprintf("--netns takes a process in it, the path of its file, %s, or a name; the names here are %s", AllNetns, strings.Join(names, ", "))
+}
