@@ -44,6 +44,9 @@ func New(root string) (*FS, error) {
 	return &FS{root: root, proc: proc, counts: countsDescriptors(root)}, nil
 }
 
+// None is a proc filesystem in which there is nothing, for systems that have none.
+func None() *FS { return &FS{root: os.DevNull} }
+
 // Path is the path of a file of a process.
 func (f *FS) Path(pid int, elem ...string) string {
 	return filepath.Join(append([]string{f.root, strconv.Itoa(pid)}, elem...)...)

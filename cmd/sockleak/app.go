@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	defer func() {
 		for _, f := range p.spooled {
 			f.Close()
+			if runtime.GOOS == "windows" {
+				_ = os.Remove(f.Name())
+			}
 		}
 	}()
 	app := p.app()

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -5,10 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/sockleak/sockleak/cmd/internal/scan"
 	"github.com/sockleak/sockleak/report"
@@ -144,12 +143,6 @@ func (t *teller) style(code, s string) string {
 		return s
 	}
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
-}
-
-// isTerminal reports whether somebody can type there.
-func isTerminal(r io.Reader) bool {
-	f, ok := r.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // eraseLine is the control sequence that empties the rest of a terminal's line.

@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 )
 
-// createFile makes a file for its user alone. It writes over one that exists only with force, and through no link.
+// createFile makes a file for its user alone. It writes over one that exists only with force, and through no link: O_EXCL follows none.
 func createFile(name string, force bool) (*os.File, error) {
 	info, err := os.Lstat(name)
 	switch {
@@ -21,7 +20,7 @@ func createFile(name string, force bool) (*os.File, error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, existsError(name)
 	}

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sockleak/sockleak/report"
 )
 
@@ -30,7 +28,7 @@ func newPage(name string, force bool) (*page, error) {
 	info, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := unix.Access(filepath.Dir(name), unix.W_OK|unix.X_OK); err != nil {
+		if err := writable(filepath.Dir(name)); err != nil {
 			return nil, hint(fmt.Errorf("--html %q: %w", name, err), "its directory has to be there, and writable")
 		}
 	case err != nil:
@@ -73,12 +71,7 @@ func (p *page) rename(from string) error {
 	if p.force {
 		return os.Rename(from, p.name)
 	}
-	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, p.name, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) { // a filesystem or a kernel that cannot
-		if err = os.Link(from, p.name); err == nil {
-			err = os.Remove(from)
-		}
-	}
+	err := renameNew(from, p.name)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return existsError(p.name)
@@ -86,4 +79,12 @@ func (p *page) rename(from string) error {
 		return fmt.Errorf("--html %q: %w", p.name, err)
 	}
 	return nil
+}
+
+// linkNew gives a file a name that none has yet, by way of a second one.
+func linkNew(from, to string) error {
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
 }

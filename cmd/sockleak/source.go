@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,14 +34,26 @@ func (p *program) source(c *cli.Context) (*scan.Source, error) {
 	if s.From != "" && c.IsSet("source") {
 		return nil, hint(usage("--from and --source contradict each other"), "give one of them")
 	}
+	if s.From == "" && runtime.GOOS != "linux" {
+		return nil, linuxOnly("to look at the sockets of this host")
+	}
 	var err error
 	if s.From, err = p.readable(s.From); err != nil {
 		return nil, err
+	}
+	if s.From != "" && !c.IsSet("proc-root") && runtime.GOOS != "linux" {
+		s.FS = procfd.None()
+		return s, nil
 	}
 	if s.FS, err = procfd.New(c.String("proc-root")); err != nil {
 		return nil, hint(err, "--proc-root names a mounted proc filesystem, /proc as a rule")
 	}
 	return s, nil
+}
+
+// linuxOnly is for what needs the kernel's sockets.
+func linuxOnly(what string) error {
+	return hint(fmt.Errorf("%s works on Linux only", what), "leakscan, tcpstat and diff read files here: take one with `sockleak record FILE` on the host, or with `ss -tanoie > FILE`, and give it to --from")
 }
 
 // liveSource is the kernel, as the flags' defaults have it.
@@ -86,8 +99,12 @@ func (p *program) spool(name string, from io.Reader) (file string, err error) {
 		return "", err
 	}
 	p.spooled = append(p.spooled, f)
-	if err := os.Remove(f.Name()); err != nil {
-		return "", err
+	at := f.Name()
+	if runtime.GOOS != "windows" { // where an open file keeps its name
+		if err := os.Remove(at); err != nil {
+			return "", err
+		}
+		at = fmt.Sprintf("/dev/fd/%d", f.Fd())
 	}
 	n, err := io.Copy(f, io.LimitReader(from, mostSpooled))
 	if err != nil {
@@ -96,5 +113,5 @@ func (p *program) spool(name string, from io.Reader) (file string, err error) {
 	if n == mostSpooled {
 		return "", hint(fmt.Errorf("%s has more than %d bytes", name, n), "a file of that size can be read, a pipe cannot")
 	}
-	return fmt.Sprintf("/dev/fd/%d", f.Fd()), nil
+	return at, nil
 }

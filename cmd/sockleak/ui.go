@@ -171,3 +171,9 @@ func terminalSize(w io.Writer) (width, height int) {
 	}
 	return width, height
 }
+
+// isTerminal reports whether somebody can type there.
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures sockleak beside the tools that it competes with, and beside the least that the kernel must do, on the
 // same sockets in the same run, and prints what the README quotes:
 //

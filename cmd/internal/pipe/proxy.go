@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package pipe is a TCP proxy that joins each accepted connection with one to a target.
 //
 // It exists in two modes, to show a leak and its cure side by side. Leaky keeps faithfully one of four widespread bugs

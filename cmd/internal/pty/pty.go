@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package pty makes terminals for tests.
 package pty
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
@@ -59,13 +58,6 @@ func (r *resolver) foreigners(ctx context.Context, asker *procfd.Asker) {
 		}
 		files[ino].Close()
 	}
-}
-
-func inodeOf(st os.FileInfo) uint64 {
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		return sys.Ino
-	}
-	return 0
 }
 
 // abroad joins the sockets of one other namespace, once for all processes: whose descriptors they are was known before.

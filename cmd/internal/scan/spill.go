@@ -1,10 +1,6 @@
 package scan
 
-import (
-	"os"
-
-	"golang.org/x/sys/unix"
-)
+import "os"
 
 // Spill is a [diag.Spill] in a temporary file without a name, which is made when it is first written to.
 type Spill struct {
@@ -46,23 +42,20 @@ func (s *Spill) Close() error {
 	if s.file == nil {
 		return nil
 	}
-	return s.file.Close()
-}
-
-// unnamed makes a file that only its descriptor leads to. Not every filesystem can do it at once.
-func unnamed(dir string) (*os.File, error) {
-	if f, err := os.OpenFile(dir, unix.O_TMPFILE|os.O_RDWR, 0o600); err == nil {
-		return f, nil
+	err := s.file.Close()
+	if !removesOpen {
+		_ = os.Remove(s.file.Name())
 	}
-	return named(dir)
+	return err
 }
 
+// named makes a file and takes its name away, where a system lets an open one go; else [Spill.Close] does.
 func named(dir string) (*os.File, error) {
 	f, err := os.CreateTemp(dir, "sockleak-*")
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(f.Name()); err != nil {
+	if err := os.Remove(f.Name()); err != nil && removesOpen {
 		f.Close()
 		return nil, err
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command floor is the least that any lister of sockets must have the kernel do: one dump of every TCP socket, thrown
 // away. It imports nothing that starts slowly, and decodes nothing.
 package main

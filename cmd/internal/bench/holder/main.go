@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command holder opens connections on loopback, has both ends of each, says "ready", and keeps them until its stdin ends.
 package main
 

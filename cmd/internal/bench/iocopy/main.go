@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command iocopy is the relay that one writes first in Go: a goroutine per direction with [io.Copy], a FIN passed on, and no
 // time-out:
 //

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package lab is what the benchmarks share: programs that are built for a run, namespaces of their own to run in, and how
 // figures are written.
 package lab

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command profiled does what a command of sockleak does, in the same packages and without the command line, under a profiler:
 //
 //	profiled -cpu cpu.prof -for 3s leakscan 1234

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command relay measures sockleak proxy beside the relays that it competes with, and beside no relay, on loopback in the same run:
 //
 //	go run ./cmd/internal/bench/relay                        # all relays, all figures, 5 rounds

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command spin keeps one processor busy until its stdin ends.
 package main
 

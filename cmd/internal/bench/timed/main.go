@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command timed runs a command with its output thrown away and writes to descriptor 3 what it took: wall and processor
 // time in nanoseconds, the peak of its resident memory in bytes, and how it ended, as a wait status:
 //
