@@ -81,7 +81,7 @@ func (s *Source) describe(n *procfd.Namespace, own uint64) Netns {
 		at.Path, at.PID = "", 0
 	}
 	switch {
-	case len(n.Members) > 0 && n.Members[0] == 1:
+	case s.hasKernel(n):
 		at.Label = "host"
 	case n.Name() != "":
 		at.Label = n.Name()
@@ -92,6 +92,16 @@ func (s *Source) describe(n *procfd.Namespace, own uint64) Netns {
 		at.Label = cmp.Or(s.FS.Unit(n.PID), fmt.Sprintf("%s[%d]", name, n.PID))
 	}
 	return at
+}
+
+// hasKernel: the threads of the kernel live in the first namespace of the host. The first process may be that of a container.
+func (s *Source) hasKernel(n *procfd.Namespace) bool {
+	const kthreadd = 2
+	if !slices.Contains(n.Members[:min(len(n.Members), kthreadd)], kthreadd) {
+		return false
+	}
+	p, err := s.FS.Identify(kthreadd)
+	return err == nil && p.Kernel
 }
 
 func netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {

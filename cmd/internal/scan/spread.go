@@ -210,7 +210,9 @@ func (s *spread) tell(stat *diag.Stat, found int) {
 	if host, err := s.Source.FS.Sockstat(0); err == nil {
 		stat.Sockstat.Orphan, stat.Sockstat.Alloc = host.Orphan, host.Alloc
 	}
-	if hidden := stat.Sockstat.Alloc - s.sum.InUse - s.sum.InUse6; s.sum.InUse >= 0 && len(s.lost) == 0 && hidden > 0 {
+	// Orphans that are about to go are allocated, and not in use any more.
+	hidden := stat.Sockstat.Alloc - s.sum.InUse - s.sum.InUse6 - max(stat.Sockstat.Orphan, 0)
+	if s.sum.InUse >= 0 && len(s.lost) == 0 && hidden > 0 {
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, diag.Gap{
 			What: "TCP sockets that are listed nowhere", Count: hidden, Minor: true,
 			Why: "they are closed or merely bound, or of a network namespace that a socket or a descriptor alone keeps: leakscan --all tells which",
