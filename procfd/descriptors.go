@@ -278,7 +278,7 @@ func (c *fdCount) join(other *fdCount) {
 
 func (c *fdCount) add(fd int, target []byte, err error) {
 	switch {
-	case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH):
+	case errors.Is(err, syscall.ENOENT):
 		return // closed since it was listed
 	case err != nil:
 		c.unread++
