@@ -23,6 +23,7 @@ var roles = map[string]func(){
 	"no main thread": serveWithoutMainThread,
 	"no ptrace":      serveWithoutPtrace,
 	"own mounts":     serveWithOwnMounts,
+	"other numbers":  lookWithOtherNumbers,
 }
 
 type request struct {

@@ -151,7 +151,7 @@ func (p *Process) addOwn(tid int, c *fdCount) {
 // in the order of their numbers, and how many threads were too many to be compared. Where the kernel does not tell
 // there are none.
 func (f *FS) tables(tids []int, main int) (own []int, rest int) {
-	if f.root != liveRoot {
+	if !f.Native() {
 		return nil, 0 // kcmp(2) knows the reader's own numbers alone
 	}
 	if len(tids) > mostThreads {

@@ -29,6 +29,10 @@ type FS struct {
 	executables []executable // that were read
 
 	buffers sync.Pool // of *smallFile
+
+	nativeOnce sync.Once
+	native     bool // see [FS.Native]
+	depth      int  // how many PID namespaces there are from the filesystem's to the reader's, both included; 0: it is not below
 }
 
 // liveRoot is where the reader's own processes are: system calls take the numbers that it shows.

@@ -22,7 +22,7 @@ var errPolled = errors.New("a thread waits in poll or select, and for what may n
 // polled reads from the thread's memory for which descriptors it waits in poll(2) or select(2). line is that of
 // /proc/PID/task/TID/syscall; when it is another one afterwards the call has ended, and what was read says nothing.
 func (f *FS) polled(p *Process, tid int, number uint64, line []byte) ([]int, error) {
-	if f.root != liveRoot {
+	if !f.Native() {
 		return nil, errPolled // the memory is reached by the reader's own numbers alone
 	}
 	before := bytes.Clone(line)

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/prometheus/procfs"
 )
 
 // userHZ is the unit of start times in /proc/PID/stat, the same on every architecture.
@@ -32,6 +30,11 @@ type Process struct {
 	UID     uint32   // effective
 	Uptime  time.Duration
 	Cgroup  string
+	// Place is what Cgroup says.
+	Place Place
+	// Inner are the numbers that the process has in the PID namespaces below the one that is read, the innermost last. Nil: it is in
+	// no other, or the kernel does not tell (before Linux 4.1).
+	Inner   []int
 	RSS     uint64        // bytes
 	PSS     uint64        // bytes, its share of what several processes map; 0: not read, see [FS.ReadPSS]
 	CPU     time.Duration // that it has used, of all its threads, in steps of 10 ms
@@ -220,10 +223,10 @@ func (p *Process) identify(f *FS) error {
 	}
 	p.Exe = strings.TrimSuffix(p.Exe, " (deleted)")
 	p.Runtime = f.recognise(p)
-	if p.UID, p.TGID, err = f.status(p.PID); err != nil {
+	if p.UID, p.TGID, p.Inner, err = f.status(p.PID); err != nil {
 		p.gap("status", 0, err)
 	}
-	p.Cgroup = cgroupPath(proc)
+	p.Cgroup, p.Place = cgroupOf(proc)
 	// A zombie in full is in no namespace, and holds nothing.
 	if p.Netns, err = netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
 		p.gap("network namespace", 0, err)
@@ -247,26 +250,6 @@ func (f *FS) NetnsPath(p *Process) string {
 		return f.Path(p.PID, "task", strconv.Itoa(p.NetTask), "ns", "net")
 	}
 	return f.Path(p.PID, "ns", "net")
-}
-
-// cgroupPath prefers the unified hierarchy, and of the old ones the one that systemd keeps.
-func cgroupPath(proc procfs.Proc) string {
-	groups, err := proc.Cgroups()
-	if err != nil {
-		return ""
-	}
-	path := ""
-	for _, g := range groups {
-		if g.HierarchyID == 0 {
-			return g.Path
-		}
-		for _, c := range g.Controllers {
-			if c == "name=systemd" {
-				path = g.Path
-			}
-		}
-	}
-	return path
 }
 
 // netnsInode reads a link of the form net:[N].

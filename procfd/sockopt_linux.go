@@ -29,9 +29,20 @@ func (f *FS) Ask(p *Process) (*Asker, error) {
 	if p.FDTask != p.PID {
 		flags = unix.PIDFD_THREAD // Linux 6.9
 	}
-	fd, err := unix.PidfdOpen(p.FDTask, flags)
+	number := f.ownNumber(p)
+	if number == 0 {
+		return nil, ErrOtherPIDs
+	}
+	fd, err := unix.PidfdOpen(number, flags)
+	if err != nil && !f.Native() {
+		return nil, ErrOtherPIDs // nobody has the number here
+	}
 	if err != nil {
 		return nil, fmt.Errorf("pidfd_open: %w", err)
+	}
+	if !f.isProcess(fd, p) {
+		unix.Close(fd)
+		return nil, ErrOtherPIDs
 	}
 	if !f.SameProcess(p) {
 		unix.Close(fd)
@@ -156,6 +167,9 @@ func (a *Asker) pidfdOf(task int) (int, error) {
 		return a.pidfd, nil
 	case a.task:
 		return a.taskfd, nil
+	}
+	if !a.fs.Native() {
+		return -1, ErrOtherPIDs
 	}
 	fd, err := unix.PidfdOpen(task, unix.PIDFD_THREAD) // Linux 6.9
 	if err != nil {

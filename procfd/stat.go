@@ -114,13 +114,20 @@ func (s *stat) field(i int, field []byte) bool {
 	return err == nil
 }
 
-// status reads the effective user of a process, and its number: another one than pid is that of a thread's process.
-func (f *FS) status(pid int) (uid uint32, tgid int, err error) {
+// status reads the effective user of a process, and its number: another one than pid is that of a thread's process. inner is as
+// [Process.Inner].
+func (f *FS) status(pid int) (uid uint32, tgid int, inner []int, err error) {
+	cut := false
 	err = f.small(pid, "status", func(b []byte) error {
+		cut = len(b) == len(smallFile{})
+		inner, _ = parseNSpid(b)
 		uid, tgid, err = parseStatus(b)
 		return err
 	})
-	return uid, tgid, err
+	if cut { // before the line are the groups, of which there may be tens of thousands
+		inner = f.innerPIDs(pid)
+	}
+	return uid, tgid, inner, err
 }
 
 // parseStatus reads two lines of /proc/PID/status: "Tgid:\t42" and "Uid:\t1000\t1001\t1002\t1003". In the name, on the first

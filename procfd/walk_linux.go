@@ -260,7 +260,7 @@ func compareFDs(tid1, tid2 int) int {
 
 // SharesTable reports whether two processes are known to have one descriptor table (clone(2) with CLONE_FILES).
 func (f *FS) SharesTable(pid1, pid2 int) bool {
-	if f.root != liveRoot {
+	if !f.Native() {
 		return false // kcmp(2) knows the reader's own numbers alone
 	}
 	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(pid1), uintptr(pid2), kcmpFiles, 0, 0, 0)
