@@ -1,0 +1,6 @@
+//go:build !linux
+
+package procfd
+
+// WalkCgroups needs Linux.
+func WalkCgroups(string, func(id uint64, path string)) error { return ErrNoCgroups }
