@@ -22,11 +22,13 @@ const (
 	ByLocalPort
 	ByUID
 	ByState
-	ByProcess // see [Tally.Wanted]
-	ByNetns   // see [Tally.Netns]
+	ByProcess   // see [Tally.Wanted]
+	ByNetns     // see [Tally.Netns]
+	ByCgroup    // see [Tally.Cgroups]
+	ByContainer // as ByCgroup
 )
 
-var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state", "process", "netns"}
+var groupByNames = [...]string{"peer", "peer-port", "local-port", "uid", "state", "process", "netns", "cgroup", "container"}
 
 // String is the grouping's name, as the command line takes it.
 func (b GroupBy) String() string { return groupByNames[int(b)%len(groupByNames)] }
@@ -148,6 +150,7 @@ type Tally struct {
 	scratch  scratch
 	blocks   [][]waiting // by process
 	owners   []procfd.Owner
+	cgroups  map[uint64]Cgroup // by id
 }
 
 // start settles what does not change from socket to socket.
@@ -211,7 +214,7 @@ func (t *Tally) Reset() {
 	t.started = false
 	t.table.clear()
 	t.runs, t.spilled = t.runs[:0], 0
-	t.blocks, t.owners = t.blocks[:0], nil
+	t.blocks, t.owners, t.cgroups = t.blocks[:0], nil, nil
 	clear(t.parts)
 	t.parts = t.parts[:0]
 }
@@ -228,11 +231,14 @@ func (t *Tally) keyOf(s *netlinkss.Socket) groupKey {
 		return numberKey(uint32(s.State))
 	case ByNetns:
 		return numberKey(t.Netns)
+	case ByCgroup, ByContainer:
+		return cgroupKey(s)
 	}
 	return addrKey(s.Peer.Addr())
 }
 
-// Key is the group's key as a report shows it: an address, a port, a uid, a state, name[PID], or net:[INODE]. "*" is no peer.
+// Key is the group's key as a report shows it: an address, a port, a uid, a state, name[PID], net:[INODE], a path, or a container. "*" is
+// no peer.
 func (t *Tally) Key(g *Group) string {
 	switch t.By {
 	case ByPeer:
@@ -246,6 +252,8 @@ func (t *Tally) Key(g *Group) string {
 		return t.ownerKey(g)
 	case ByNetns:
 		return "net:[" + strconv.FormatUint(g.key.lo, 10) + "]"
+	case ByCgroup, ByContainer:
+		return t.cgroupName(g)
 	case ByPeerPort:
 		if g.key.lo == 0 {
 			return "*"

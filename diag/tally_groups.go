@@ -96,6 +96,14 @@ func (t *Tally) Groups(order string, n int) (top []Group, total int, err error) 
 
 // each hands over every group once, whole; s is valid during the call.
 func (t *Tally) each(yield func(s *sum)) error {
+	if t.By == ByContainer {
+		return t.eachContainer(yield)
+	}
+	return t.eachKey(yield)
+}
+
+// eachKey has a group for each key.
+func (t *Tally) eachKey(yield func(s *sum)) error {
 	if len(t.runs) == 0 && len(t.parts) == 0 {
 		s := &sum{}
 		for i := range t.table.rows {

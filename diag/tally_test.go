@@ -51,6 +51,10 @@ func groupLine(t *Tally, g *Group) string {
 		t.Key(g), g.Sockets, g.Estab, g.EstabTimer, g.EstabNoTimer, g.CloseWait, g.OldestIdle, g.RecvQ, g.SendQ)
 }
 
+const withoutCgroups = `
+no cgroup sockets=4 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=0
+not told sockets=11 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`
+
 // Every grouping, in the order of its keys. What a listener's queues hold are connections and not
 // bytes; the clocks of TIME-WAIT, LISTEN and SYN-SENT say nothing.
 func TestTallyGroups(t *testing.T) {
@@ -89,6 +93,8 @@ LISTEN sockets=2 estab=0 timer=0 no-timer=0 close-wait=0 idle=- recv-q=0 send-q=
 no process sockets=15 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`, // without inodes
 		ByNetns: `
 net:[0] sockets=15 estab=6 timer=3 no-timer=3 close-wait=2 idle=2h00m recv-q=514 send-q=901`,
+		ByCgroup:    withoutCgroups,
+		ByContainer: withoutCgroups,
 	}
 	for _, name := range GroupByNames() {
 		by, err := ParseGroupBy(name)

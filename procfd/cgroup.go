@@ -54,6 +54,12 @@ func (c *Container) ShortID() string {
 	return c.ID
 }
 
+// InUnit reports whether a unit is but the cgroup that the runtime made for the container.
+func (c *Container) InUnit(unit string) bool {
+	name, isScope := strings.CutSuffix(unit, ".scope")
+	return isScope && strings.HasSuffix(name, c.ID)
+}
+
 // scopes are what runtimes write before the ID of a container. Their monitors (crio-conmon-ID, libpod-conmon-ID) are none: what follows
 // the prefix there is no ID.
 var scopes = []struct{ prefix, runtime, namespace string }{

@@ -19,7 +19,7 @@ func TestProcess(t *testing.T) {
 		Name: "payments", Exe: "/srv/payments", Args: []string{"/srv/payments", "--port", "8080"},
 		UID: 1001, Uptime: 500*time.Second + 500*time.Millisecond, Cgroup: "/system.slice/payments.service",
 		Place: Place{Unit: "payments.service", Slice: "system.slice", User: -1},
-		RSS: 2048 * uint64(os.Getpagesize()), CPU: 150 * time.Millisecond, Threads: 7, State: 'S', Netns: 4026531840,
+		RSS:   2048 * uint64(os.Getpagesize()), CPU: 150 * time.Millisecond, Threads: 7, State: 'S', Netns: 4026531840,
 		Open: 4, SoftLimit: 1024, Sockets: []SocketFD{{FD: 1, Inode: 501}, {FD: 2, Inode: 502}},
 	}
 	want.ByKind[KindDevice], want.ByKind[KindSocket], want.ByKind[KindPipe] = 1, 2, 1
