@@ -27,6 +27,13 @@ var hostile = []string{
 	strings.Repeat("long \xff\u202e", 60),
 }
 
+// hostilePlace is a container that is called so in every way.
+func hostilePlace(s string) procfd.Place {
+	return procfd.Place{Unit: "u" + s, Slice: s, User: -1, Pod: s, Container: &procfd.Container{
+		Runtime: "r" + s, ID: "i" + s, Namespace: s, Name: s, Service: "s" + s, PodName: "p" + s, PodSpace: s,
+	}}
+}
+
 // hostileResult has every hostile text wherever text from outside can stand.
 func hostileResult() *diag.Result {
 	r := result(func() *diag.Snapshot {
@@ -34,6 +41,7 @@ func hostileResult() *diag.Result {
 		for i, s := range hostile {
 			l := &look{process: &procfd.Process{
 				PID: 1000 + i, Start: 1, Name: s, Exe: s, Args: []string{s, s}, Runtime: s, Cgroup: "/x" + s, Open: 99, SoftLimit: 100,
+				Place: hostilePlace(s), Inner: []int{7},
 				Gaps: []procfd.Gap{{What: s, Count: 1, Err: errors.New("open: " + s)}},
 			}}
 			for k := range 5 {
@@ -131,6 +139,7 @@ func TestHostileLines(t *testing.T) {
 	tame := hostileResult()
 	for _, p := range tame.Procs() {
 		p.Name, p.Args, p.Cgroup, p.Runtime = "tame", []string{"tame"}, "/tame", "tame"
+		p.Place = hostilePlace("tame")
 	}
 	wide := Options{Width: 1 << 20}
 	for _, f := range tame.Findings {
@@ -159,7 +168,13 @@ func TestHostileJSON(t *testing.T) {
 			Processes []struct {
 				Name, Exe, Cgroup, Runtime string
 				Args                       []string
-				PortsOutPeer               *string `json:"ports_out_peer"`
+				Unit                       string
+				Container                  struct {
+					Runtime, ID, Service string
+					Pod                  struct{ Name string }
+				}
+				NSPIDs       []int   `json:"ns_pids"`
+				PortsOutPeer *string `json:"ports_out_peer"`
 			}
 			Findings []struct {
 				PID     int
@@ -182,6 +197,9 @@ func TestHostileJSON(t *testing.T) {
 			p, s := doc.Processes[i], text(s)
 			if p.Name != s || p.Exe != s || p.Runtime != s || p.Cgroup != "/x"+s || !slices.Equal(p.Args, []string{s, s}) {
 				t.Errorf("%s: %q came back as %+v", format, s, p)
+			}
+			if c := p.Container; p.Unit != "u"+s || c.Runtime != "r"+s || c.ID != "i"+s || c.Service != "s"+s || c.Pod.Name != "p"+s || len(p.NSPIDs) != 1 {
+				t.Errorf("%s: the place of %q came back as %+v", format, s, p)
 			}
 			if (p.PortsOutPeer == nil) != (s == "") || s != "" && *p.PortsOutPeer != s {
 				t.Errorf("%s: the ports towards %q are those towards %v", format, s, p.PortsOutPeer)

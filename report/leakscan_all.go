@@ -25,7 +25,7 @@ func (v leakscanAll) document(o Options) *Document {
 		return leakscan(v).documentOf(procs, o)
 	}
 	d := &Document{Title: titleOf("leakscan --all", v.r.Snapshot, v.r.Took)}
-	d.Sections = append(d.Sections, v.verdict(procs), Section{Table: rankingTable(procs, o.Top)})
+	d.Sections = append(d.Sections, v.verdict(procs), Section{Table: rankingTable(procs, o)})
 	if worst := worstOf(procs); worst != nil {
 		d.Sections = append(d.Sections, v.inFull(worst)...)
 		if unsound(procs) > 1 {
@@ -138,7 +138,7 @@ func unsound(procs []*standing) (n int) {
 }
 
 // rankingTable has a row per process, the first ones only.
-func rankingTable(procs []*standing, top int) *Table {
+func rankingTable(procs []*standing, o Options) *Table {
 	t := &Table{Name: "ranking", Columns: []Column{
 		{Key: "pid", Head: "PID", Right: true},
 		{Key: "name", Head: "Process"},
@@ -152,17 +152,24 @@ func rankingTable(procs []*standing, top int) *Table {
 		{Key: "close_wait", Head: "CLOSE-WAIT", Right: true, Spare: 2},
 		{Key: "closed_fd", Head: "Dark", Right: true, Spare: 1},
 	}}
+	if o.wide {
+		t.Columns = append(t.Columns, Column{Key: "where", Head: "Container or unit"})
+	}
 	shown := procs
-	if top > 0 && len(procs) > top {
-		shown = procs[:top]
-		t.More = moreProcesses(procs[top:])
+	if o.Top > 0 && len(procs) > o.Top {
+		shown = procs[:o.Top]
+		t.More = moreProcesses(procs[o.Top:])
 	}
 	for _, s := range shown {
 		rule, peer := worstCells(s)
-		t.Rows = append(t.Rows, []Cell{
+		row := []Cell{
 			number(s.proc.PID), text(s.proc.Name), number(s.leaked), number(s.risks), rule, peer, atLeast(s.since),
 			fdsCell(s.proc), number(s.counts.estab), number(s.counts.closeWait), number(s.counts.dark),
-		})
+		}
+		if o.wide {
+			row = append(row, text(cmp.Or(diag.ContainerText(&s.proc.Place), diag.UnitText(&s.proc.Place))))
+		}
+		t.Rows = append(t.Rows, row)
 	}
 	if len(procs) == 0 {
 		t.More = "no process was looked at"

@@ -30,19 +30,24 @@ type wireThresholds struct {
 }
 
 type wireProcess struct {
-	PID       int           `json:"pid"`
-	Name      string        `json:"name"`
-	Exe       string        `json:"exe"`
-	Args      []string      `json:"args"` // the first ones, and "…" for the rest: see wireArgs
-	Runtime   string        `json:"runtime"`
-	UID       *uint32       `json:"uid"` // null, as the three others, of a process that a list names
-	StartedAt *string       `json:"started_at"`
-	UptimeMS  *int64        `json:"uptime_ms"`
-	Cgroup    string        `json:"cgroup"`
-	Netns     uint64        `json:"netns"`
-	FDs       wireFDs       `json:"fds"`
-	Sockets   wireTCPCounts `json:"sockets"`
-	RSSBytes  *uint64       `json:"rss_bytes"`
+	PID       int      `json:"pid"`
+	Name      string   `json:"name"`
+	Exe       string   `json:"exe"`
+	Args      []string `json:"args"` // the first ones, and "…" for the rest: see wireArgs
+	Runtime   string   `json:"runtime"`
+	UID       *uint32  `json:"uid"` // null, as the three others, of a process that a list names
+	StartedAt *string  `json:"started_at"`
+	UptimeMS  *int64   `json:"uptime_ms"`
+	Cgroup    string   `json:"cgroup"`
+	Unit      *string  `json:"unit"`
+	// Container is null outside of any, as far as the cgroup tells.
+	Container *wireContainer `json:"container"`
+	// NSPIDs are its numbers in the PID namespaces below the one that was read, the innermost last.
+	NSPIDs   []int         `json:"ns_pids"`
+	Netns    uint64        `json:"netns"`
+	FDs      wireFDs       `json:"fds"`
+	Sockets  wireTCPCounts `json:"sockets"`
+	RSSBytes *uint64       `json:"rss_bytes"`
 	// Leaked counts sockets, Risks findings.
 	Leaked        int               `json:"leaked"`
 	Risks         int               `json:"risks"`
@@ -246,6 +251,7 @@ func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	w := wireProcess{
 		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns,
+		Unit: stated(p.Place.Unit), Container: wireContainerOf(&p.Place), NSPIDs: append([]int{}, p.Inner...),
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{
 			ByState: c.byState, EstabTimer: c.timer, EstabNoTimer: c.noTimer, Dark: c.dark, OtherNetns: c.foreign,

@@ -171,6 +171,7 @@ func TestCSVNumbers(t *testing.T) {
 		"leak": true, "host": true, "kernel": true, "judged": true, "whole": true, "kind": true, "match": true, "process": true, "subject": true,
 		"side": true, "taken_at": true, "verdict": true, "pids_before": true, "pids_after": true,
 		"plot": true, "line": true, "at": true, "unit": true,
+		"systemd_unit": true, "container_runtime": true, "container_id": true, "container_name": true, "pod_namespace": true, "pod_name": true, "pod_uid": true,
 	}
 	fraction := map[string]bool{
 		"onset_per_minute": true, "leak_per_minute": true, "cpu_share": true, "open_per_minute": true, "sockets_per_minute": true, "rss_per_minute": true,

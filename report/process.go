@@ -56,9 +56,14 @@ func processSection(s *standing) Section {
 	p := s.proc
 	facts := []Fact{
 		{"process", processFacts(p)},
+	}
+	if where := containerFacts(p); where != "" {
+		facts = append(facts, Fact{"container", where})
+	}
+	facts = append(facts, []Fact{
 		{"descriptors", descriptorFacts(p, s.counts)},
 		{"TCP", tcpFacts(p, s.counts)},
-	}
+	}...)
 	facts = append(facts, queueFacts(p)...)
 	facts = append(facts, portFacts(p)...)
 	if outlook := growth(s.growth); outlook != "" {
@@ -93,7 +98,14 @@ func processFacts(p *diag.Proc) string {
 	if p.Runtime != "" {
 		parts = append(parts, "runtime "+p.Runtime)
 	}
-	if p.Cgroup != "" && p.Cgroup != "/" {
+	container, unit := diag.ContainerText(&p.Place), diag.UnitText(&p.Place)
+	if unit != "" {
+		parts = append(parts, "unit "+unit)
+	}
+	if inner := diag.InnerText(p.Process); container == "" && inner != "" {
+		parts = append(parts, inner)
+	}
+	if container == "" && unit == "" && p.Cgroup != "" && p.Cgroup != "/" {
 		parts = append(parts, "cgroup "+p.Cgroup)
 	}
 	return strings.Join(parts, " · ")
@@ -288,6 +300,7 @@ func processTable(s *standing) *Table {
 	add("fd_limit_in_ms", ahead(s.growth.FDsIn))
 	add("ports_out_in_ms", ahead(s.growth.PortsIn))
 	add("ports_out_peer", text(s.growth.PortsPeer))
+	placeCells(p, add)
 	t.Rows = [][]Cell{row}
 	return t
 }

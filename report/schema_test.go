@@ -33,11 +33,17 @@ var gapShape = object{"what": str, "count": num, "why": str}
 
 var holderShape = object{"pid": num, "fd": num, "task": num, "name": str}
 
+var containerShape = orNull{object{
+	"runtime": strNull, "id": strNull, "name": strNull, "service": strNull, "nested": boolean,
+	"pod": orNull{object{"uid": strNull, "namespace": strNull, "name": strNull}},
+}}
+
 var leakscanShape = object{
 	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num,
 	"thresholds": object{"idle_ms": num, "grace_ms": num}, "rules": list{str},
 	"processes": list{object{
 		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num,
+		"unit": strNull, "container": containerShape, "ns_pids": list{num},
 		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}, "pipe_pairs": num},
 		"rss_bytes": num, "args": list{str}, "sockets": object{"by_state": numbered{"": num}, "closed_fd": num, "orphans": num},
 		"leaked": num, "risks": num, "leak_per_minute": numNull, "fd_limit_in_ms": numNull, "ports_out_in_ms": numNull, "ports_out_peer": strNull,
@@ -71,6 +77,7 @@ var tcpstatShape = object{
 	"groups": list{object{
 		"key": str, "sockets": num, "estab": num, "estab_timer": num, "estab_no_timer": num, "close_wait": num,
 		"oldest_idle_ms": numNull, "recv_q": num, "send_q": num, "process": orNull{object{"pid": num, "name": str, "uid": num}},
+		"cgroup": orNull{object{"id": numNull, "path": strNull, "unit": strNull, "container": containerShape}},
 	}},
 	"groups_left_out": num, "gaps": list{gapShape},
 }

@@ -140,17 +140,23 @@ func (v tcpstat) groups() Section {
 		{Key: "recv_q", Head: "Recv-Q", Right: true},
 		{Key: "send_q", Head: "Send-Q", Right: true},
 		{Key: "pid", Data: true},
-		{Key: "uid", Data: true}, {Key: "name", Data: true},
+		{Key: "uid", Data: true},
+		{Key: "cgroup_id", Data: true},
+		{Key: "container_id", Data: true},
+		{Key: "name", Data: true},
 	}}
 	for i := range v.s.Groups {
 		g := &v.s.Groups[i]
 		row := []Cell{
 			text(v.s.Tally.By.String()), v.key(g), number(g.Sockets), number(g.Estab), optional(v.timers(g.EstabTimer)),
-			optional(v.timers(g.EstabNoTimer)), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ), {}, {}, text(v.s.Tally.Name(g)),
+			optional(v.timers(g.EstabNoTimer)), number(g.CloseWait), span(g.OldestIdle), number(g.RecvQ), number(g.SendQ),
 		}
+		pid, uid := Cell{}, Cell{}
 		if p, ok := v.s.Tally.Owner(g); ok {
-			row[len(row)-3], row[len(row)-2] = number(p.PID), number(p.UID)
+			pid, uid = number(p.PID), number(p.UID)
 		}
+		id, container := v.cgroupCells(g)
+		row = append(row, pid, uid, id, container, text(v.s.Tally.Name(g)))
 		t.Rows = append(t.Rows, row)
 	}
 	if len(v.s.Groups) == 0 {
@@ -171,6 +177,18 @@ func (v tcpstat) key(g *diag.Group) Cell {
 	return text(key)
 }
 
+// cgroupCells are the cgroup of a group by it, and the container.
+func (v tcpstat) cgroupCells(g *diag.Group) (id, container Cell) {
+	c, ok := v.s.Tally.Cgroup(g)
+	if ok && v.s.Tally.By == diag.ByCgroup {
+		id = number(c.ID)
+	}
+	if ok && c.Place.Container != nil {
+		container = text(c.Place.Container.ID)
+	}
+	return id, container
+}
+
 // timers is a number of sockets by their timers, -1 where these are not told.
 func (v tcpstat) timers(n int) int {
 	if v.s.Tally.NoTimers > 0 {
@@ -185,7 +203,7 @@ func (v tcpstat) rest() int { return v.s.Distinct - len(v.s.Groups) }
 func groupHead(by diag.GroupBy) string {
 	return [...]string{
 		diag.ByPeer: "Peer Address", diag.ByPeerPort: "Peer Port", diag.ByLocalPort: "Local Port", diag.ByUID: "UID", diag.ByState: "State",
-		diag.ByProcess: "Process", diag.ByNetns: "Network namespace",
+		diag.ByProcess: "Process", diag.ByNetns: "Network namespace", diag.ByCgroup: "Cgroup", diag.ByContainer: "Container",
 	}[by]
 }
 
@@ -240,6 +258,16 @@ type wireGroup struct {
 	Process *wireOwner `json:"process"`
 	// Name is what people call the group, null where its key says all.
 	Name *string `json:"name"`
+	// Cgroup is null but by cgroup and by container.
+	Cgroup *wireCgroup `json:"cgroup"`
+}
+
+// wireCgroup is where sockets were made. By container id and path are null: there may be several.
+type wireCgroup struct {
+	ID        *uint64        `json:"id"`
+	Path      *string        `json:"path"` // null, too, where nothing has the id any more
+	Unit      *string        `json:"unit"`
+	Container *wireContainer `json:"container"`
 }
 
 type wireOwner struct {
@@ -274,7 +302,8 @@ func (v tcpstat) wire(Options) any {
 		g := &s.Groups[i]
 		w.Groups = append(w.Groups, wireGroup{
 			Key: s.Tally.Key(g), Sockets: g.Sockets, Estab: g.Estab, EstabTimer: known(v.timers(g.EstabTimer)), EstabNoTimer: known(v.timers(g.EstabNoTimer)),
-			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g), Name: told(s.Tally.Name(g)),
+			CloseWait: g.CloseWait, OldestIdleMS: ms(g.OldestIdle), RecvQ: g.RecvQ, SendQ: g.SendQ, Process: wireOwnerOf(s.Tally, g),
+			Cgroup: wireCgroupOf(s.Tally, g), Name: told(s.Tally.Name(g)),
 		})
 	}
 	return w
@@ -286,6 +315,18 @@ func wireOwnerOf(t *diag.Tally, g *diag.Group) *wireOwner {
 		return nil
 	}
 	return &wireOwner{p.PID, p.Name, p.UID}
+}
+
+func wireCgroupOf(t *diag.Tally, g *diag.Group) *wireCgroup {
+	c, ok := t.Cgroup(g)
+	if !ok {
+		return nil
+	}
+	w := &wireCgroup{Unit: stated(c.Place.Unit), Container: wireContainerOf(&c.Place)}
+	if t.By == diag.ByCgroup {
+		w.ID, w.Path = &c.ID, stated(c.Path)
+	}
+	return w
 }
 
 func wireTimersOf(m *diag.Matrix, state int) wireTimers {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
@@ -131,11 +132,19 @@ func leaking() *diag.Result {
 	})
 }
 
+// apiPlace is a container of a pod.
+func apiPlace() procfd.Place {
+	p := procfd.ParseCgroup("/kubepods/burstable/pod045b1e35-7f13-11e7-ac42-0050568ffca0/crio-" + strings.Repeat("3f2a9c1b", 8))
+	p.Container.Name, p.Container.PodSpace, p.Container.PodName = "api", "shop", "web-7d9"
+	return p
+}
+
 func leakingProxy() *look {
 	l := &look{process: &procfd.Process{
 		PID: 4242, Start: 100, Name: "proxy", Exe: "/usr/bin/node", Args: []string{"node", "proxy.js", "--port", "8080"},
 		Runtime: "node", UID: 33, Uptime: 30*time.Hour + 5*time.Minute, Cgroup: "/system.slice/proxy.service", RSS: 212 << 20,
 		Netns: 4026531840, Open: 60, SoftLimit: 1024, ByKind: [procfd.NumKinds]int{procfd.KindSocket: 20, procfd.KindPipe: 4, procfd.KindEpoll: 1},
+		Place: procfd.ParseCgroup("/system.slice/proxy.service"),
 	}}
 	l.hold(20, sock(netlinkss.Listen, "[::]:8080", "[::]:0", netlinkss.TCPInfo{}))
 	for i := range 6 {
@@ -166,6 +175,7 @@ func leakingProxy() *look {
 func leakingAPI() *look {
 	l := &look{process: &procfd.Process{
 		PID: 777, Start: 7, Name: "api", Exe: "/usr/lib/jvm/bin/java", Runtime: "java", Uptime: 45 * time.Second, RSS: 900,
+		Place: apiPlace(), Inner: []int{7},
 		Netns: 4026531840, Open: 90, SoftLimit: 100, ByKind: [procfd.NumKinds]int{procfd.KindSocket: 1, procfd.KindFile: 89},
 	}}
 	info := dialled(30 * time.Minute)

@@ -107,7 +107,7 @@ func TestFactsOfNothing(t *testing.T) {
 
 // Every way to group has its name over the keys.
 func TestGroupHeads(t *testing.T) {
-	heads := map[string]string{"peer": "Peer Address", "peer-port": "Peer Port", "local-port": "Local Port", "uid": "UID", "state": "State", "process": "Process", "netns": "Network namespace"}
+	heads := map[string]string{"peer": "Peer Address", "peer-port": "Peer Port", "local-port": "Local Port", "uid": "UID", "state": "State", "process": "Process", "netns": "Network namespace", "cgroup": "Cgroup", "container": "Container"}
 	for i, name := range diag.GroupByNames() {
 		tally := &diag.Tally{By: diag.GroupBy(i)}
 		tally.Add(sock(netlinkss.Estab, "10.0.0.1:1", "10.0.0.2:2", netlinkss.TCPInfo{}))
