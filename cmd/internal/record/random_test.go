@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -53,6 +54,18 @@ var byHand = map[reflect.Type][]string{
 	reflect.TypeFor[diag.HeldSocket]():  {"Socket", "FDs", "End", "Space", "readFrom"},
 	reflect.TypeFor[netlinkss.Socket](): {"Cookie", "Expires", "present", "infoLen"},
 	reflect.TypeFor[procfd.Gap]():       {"Err"},
+	reflect.TypeFor[procfd.Process]():   {"Place"},
+}
+
+// place has what the path tells, and names.
+func (c *chance) place(p *procfd.Process) {
+	if c.coin() {
+		p.Cgroup = "/docker/" + strings.Repeat("3f2a9c1b", 8)
+	}
+	p.Place = procfd.ParseCgroup(p.Cgroup)
+	if in := p.Place.Container; in != nil && c.coin() {
+		in.Name, in.Service, in.PodName, in.PodSpace = "x"+c.word(), c.word(), c.word(), c.word()
+	}
 }
 
 func (c *chance) coin() bool { return c.IntN(2) == 0 }
@@ -199,6 +212,7 @@ func (c *chance) space() *diag.Space {
 func (c *chance) proc(space, foreign *diag.Space, shared []*netlinkss.Socket, up time.Duration) *diag.Proc {
 	p := &diag.Proc{Process: &procfd.Process{}, Space: space}
 	c.fill(reflect.ValueOf(p.Process).Elem())
+	c.place(p.Process)
 	for i := range p.Process.Gaps {
 		p.Process.Gaps[i].Err = pick(c, []error{errors.New("a\xffb"), fs.ErrPermission, fmt.Errorf("open: %w", fs.ErrPermission)})
 	}

@@ -117,6 +117,34 @@ type wireWho struct {
 	Parent    text          `json:"parent"`
 	EventLoop bool          `json:"event_loop"`
 	Alone     bool          `json:"alone"`
+	Inner     []int         `json:"ns_pids,omitempty"`
+	Container *wireNames    `json:"container,omitempty"`
+}
+
+// wireNames are what files told of a process's container; what its cgroup's path tells is read from that again.
+type wireNames struct {
+	Runtime  text `json:"runtime"`
+	Name     text `json:"name"`
+	Service  text `json:"service"`
+	PodName  text `json:"pod_name"`
+	PodSpace text `json:"pod_namespace"`
+}
+
+func wireNamesOf(c *procfd.Container) *wireNames {
+	if c == nil || c.Name == "" && c.PodName == "" {
+		return nil
+	}
+	return &wireNames{text(c.Runtime), text(c.Name), text(c.Service), text(c.PodName), text(c.PodSpace)}
+}
+
+// placeOf is where a process was.
+func (w *wireWho) placeOf() procfd.Place {
+	p := procfd.ParseCgroup(string(w.Cgroup))
+	if n, c := w.Container, p.Container; n != nil && c != nil {
+		c.Runtime, c.Name, c.Service = string(n.Runtime), string(n.Name), string(n.Service)
+		c.PodName, c.PodSpace = string(n.PodName), string(n.PodSpace)
+	}
+	return p
 }
 
 // mostArgs is how many bytes of arguments are kept: a class path may have megabytes. A report shows fewer.
@@ -138,6 +166,7 @@ func whoOf(p *diag.Proc) *wireWho {
 		Runtime: text(p.Runtime), UID: p.UID, Cgroup: text(p.Cgroup), Kernel: p.Kernel, Netns: p.Netns, SoftLimit: p.SoftLimit,
 		Epolls: p.Epolls, Urings: p.Urings, FDTask: p.FDTask, NetTask: p.NetTask, Gaps: wireProcGaps(p.Process.Gaps),
 		Parent: text(p.Parent), EventLoop: p.EventLoop, Alone: p.Alone,
+		Inner: p.Inner, Container: wireNamesOf(p.Place.Container),
 	}
 }
 
@@ -146,6 +175,7 @@ func (w *wireWho) restore(p *diag.Proc) {
 		PID: w.PID, PPID: w.PPID, TGID: w.TGID, Start: w.Start, Name: string(w.Name), Exe: string(w.Exe), Args: plain(w.Args),
 		Runtime: string(w.Runtime), UID: w.UID, Cgroup: string(w.Cgroup), Kernel: w.Kernel, Netns: w.Netns, SoftLimit: w.SoftLimit,
 		Epolls: w.Epolls, Urings: w.Urings, FDTask: w.FDTask, NetTask: w.NetTask, Gaps: procGapsOf(w.Gaps),
+		Place: w.placeOf(), Inner: w.Inner,
 	}
 	p.Parent, p.EventLoop, p.Alone = string(w.Parent), w.EventLoop, w.Alone
 }
