@@ -1,6 +1,7 @@
 package procfd
 
 import (
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -295,4 +296,22 @@ func chooseCgroup(groups []procfs.Cgroup) (path string, place Place) {
 		}
 	}
 	return path, place
+}
+
+// Place reads where a process is, and no more of it.
+func (f *FS) Place(pid int) (path string, place Place) {
+	proc, err := f.proc.Proc(pid)
+	if err != nil {
+		return "", Place{User: -1}
+	}
+	return cgroupOf(proc)
+}
+
+// HostRoot is where the files of the host are whose processes are read: "/" for the reader's own, and beside the proc filesystem for
+// another, as /host is for /host/proc.
+func (f *FS) HostRoot() string {
+	if f.root == liveRoot {
+		return "/"
+	}
+	return filepath.Dir(f.root)
 }

@@ -12,16 +12,17 @@ const mostCgroups = 1 << 17
 
 // WalkCgroups hands over every cgroup of the unified hierarchy that is mounted below root: its id, as sock_diag tells it of a socket,
 // and its path from the mount on. "/" is what is mounted: where its id is not [RootCgroup], all is below one that is not told. Those
-// that come and go meanwhile may be missed. The error is [ErrNoCgroups], [ErrManyCgroups] or that of the system.
-func WalkCgroups(root string, visit func(id uint64, path string)) error {
-	top, err := openCgroups(root)
+// that come and go meanwhile may be missed. Beside: it is mounted beside the hierarchies of old, which may be all that a runtime uses.
+// The error is [ErrNoCgroups], [ErrManyCgroups] or that of the system.
+func WalkCgroups(root string, visit func(id uint64, path string)) (beside bool, err error) {
+	top, beside, err := openCgroups(root)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer top.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(top.Fd()), &st); err != nil {
-		return fmt.Errorf("stat cgroups: %w", err)
+		return beside, fmt.Errorf("stat cgroups: %w", err)
 	}
 	visit(st.Ino, "/")
 	w := &cgroupWalk{top: int(top.Fd()), dev: st.Dev, visit: visit, todo: []string{"."}}
@@ -29,15 +30,15 @@ func WalkCgroups(root string, visit func(id uint64, path string)) error {
 		dir := w.todo[len(w.todo)-1]
 		w.todo = w.todo[:len(w.todo)-1]
 		if err := w.children(dir); err != nil {
-			return err
+			return beside, err
 		}
 	}
-	return nil
+	return beside, nil
 }
 
-// openCgroups finds the mount: where both hierarchies are, the unified one is beside the old ones.
-func openCgroups(root string) (*os.File, error) {
-	for _, name := range []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"} {
+// openCgroups finds the mount.
+func openCgroups(root string) (top *os.File, beside bool, err error) {
+	for i, name := range []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"} {
 		at, err := openBelow(root, name, unix.O_DIRECTORY)
 		if err != nil {
 			continue
@@ -47,13 +48,13 @@ func openCgroups(root string) (*os.File, error) {
 			f := reopen(at, unix.S_IFDIR, anyOwner)
 			unix.Close(at)
 			if f != nil {
-				return f, nil
+				return f, i > 0, nil
 			}
 			continue
 		}
 		unix.Close(at)
 	}
-	return nil, ErrNoCgroups
+	return nil, false, ErrNoCgroups
 }
 
 // cgroupWalk is a walk; what is mounted over a cgroup is not entered.

@@ -12,7 +12,7 @@ import (
 
 // TestKernelWalkCgroups: every id is the number of the directory, and a new cgroup is found.
 func TestKernelWalkCgroups(t *testing.T) {
-	top, err := openCgroups("/")
+	top, _, err := openCgroups("/")
 	if errors.Is(err, ErrNoCgroups) {
 		t.Skip(err)
 	}
@@ -30,7 +30,7 @@ func TestKernelWalkCgroups(t *testing.T) {
 		_ = os.Remove(filepath.Join(at, name))
 	}()
 	found := map[string]bool{}
-	if err := WalkCgroups("/", func(id uint64, path string) {
+	if _, err := WalkCgroups("/", func(id uint64, path string) {
 		st, err := os.Lstat(filepath.Join(at, path))
 		if err == nil && st.Sys().(*syscall.Stat_t).Ino != id {
 			t.Errorf("%s: %d", path, id)
@@ -52,7 +52,7 @@ func TestWalkCgroupsElsewhere(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "sys/fs/cgroup/a"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := WalkCgroups(root, func(uint64, string) { t.Error("walked") })
+	_, err := WalkCgroups(root, func(uint64, string) { t.Error("walked") })
 	if !errors.Is(err, ErrNoCgroups) {
 		t.Error(err)
 	}

@@ -3,4 +3,6 @@
 package procfd
 
 // WalkCgroups needs Linux.
-func WalkCgroups(string, func(id uint64, path string)) error { return ErrNoCgroups }
+func WalkCgroups(string, func(id uint64, path string)) (beside bool, err error) {
+	return false, ErrNoCgroups
+}

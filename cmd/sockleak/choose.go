@@ -18,6 +18,10 @@ func chooseFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "name", Usage: "processes whose command or executable is `NAME` (repeatable)"},
 		&cli.IntFlag{Name: "port", Usage: "processes that hold a socket on local `PORT`"},
 		netnsFlag("processes"),
+		&cli.StringSliceFlag{
+			Name: "cgroup", Usage: "processes in a systemd unit, container (name, ID), pod (NAME, NAMESPACE/NAME, uid) or, from / on, cgroup path like `PATTERN`, " +
+				"with * and ? (repeatable)",
+		},
 		&cli.BoolFlag{Name: "all", Usage: "every process: the ranking, then the worst in full"},
 		&cli.BoolFlag{Name: "deep", Usage: "ask every connection for its options, and every process of the host for the sockets of those scanned"},
 	}
@@ -27,14 +31,16 @@ func chooseFlags() []cli.Flag {
 type choice struct {
 	pids  []int // in their order
 	names []string
-	port  uint16
-	all   bool
-	netns string // of the processes, "" for any
+	// cgroups are patterns as [scan.InCgroup] takes them.
+	cgroups []string
+	port    uint16
+	all     bool
+	netns   string // of the processes, "" for any
 }
 
 // parseChoice reads the choice from arguments and flags.
 func parseChoice(c *cli.Context, args []string) (*choice, error) {
-	ch := &choice{names: c.StringSlice("name"), all: c.Bool("all"), netns: c.String("netns")}
+	ch := &choice{names: c.StringSlice("name"), cgroups: c.StringSlice("cgroup"), all: c.Bool("all"), netns: c.String("netns")}
 	for _, arg := range args {
 		pid, err := strconv.Atoi(arg)
 		if err != nil || pid < 1 || arg[0] == '+' {
@@ -48,10 +54,10 @@ func parseChoice(c *cli.Context, args []string) (*choice, error) {
 	if ch.port, err = parsePort(c); err != nil {
 		return nil, err
 	}
-	if ch.all && len(ch.pids)+len(ch.names)+int(ch.port) > 0 {
+	if ch.all && len(ch.pids)+len(ch.names)+len(ch.cgroups)+int(ch.port) > 0 {
 		return nil, hint(usage("--all and a choice of processes contradict each other"), "give one of them")
 	}
-	if ch.netns != "" && len(ch.pids)+len(ch.names) == 0 && ch.port == 0 {
+	if ch.netns != "" && len(ch.pids)+len(ch.names)+len(ch.cgroups) == 0 && ch.port == 0 {
 		ch.all = true
 	}
 	return ch, nil
@@ -62,6 +68,9 @@ func (ch *choice) String() string {
 	words := slices.Clone(ch.names)
 	for _, pid := range ch.pids {
 		words = append(words, "process "+strconv.Itoa(pid))
+	}
+	for _, pattern := range ch.cgroups {
+		words = append(words, "cgroup "+pattern)
 	}
 	if ch.port != 0 {
 		words = append(words, "whoever is on port "+strconv.Itoa(int(ch.port)))
@@ -76,7 +85,9 @@ func (ch *choice) String() string {
 }
 
 // empty: no process was chosen.
-func (ch *choice) empty() bool { return len(ch.pids)+len(ch.names) == 0 && ch.port == 0 && !ch.all }
+func (ch *choice) empty() bool {
+	return len(ch.pids)+len(ch.names)+len(ch.cgroups) == 0 && ch.port == 0 && !ch.all
+}
 
 // apply has w look at the processes; those that were not named are found anew for each of its looks.
 func (ch *choice) apply(ctx context.Context, w *scan.Watch) error {
@@ -115,6 +126,11 @@ func (ch *choice) findIn(ctx context.Context, s *scan.Scan, in []scan.Netns) err
 			return err
 		}
 	}
+	if len(ch.cgroups) > 0 {
+		if err := s.ByCgroup(ch.cgroups); err != nil {
+			return err
+		}
+	}
 	if ch.port != 0 {
 		if err := s.ByPort(ctx, ch.port, in); err != nil {
 			return err
@@ -131,7 +147,8 @@ func (ch *choice) keep() func(*diag.Proc) bool {
 		return nil
 	}
 	return func(p *diag.Proc) bool {
-		return slices.Contains(ch.pids, p.PID) || slices.Contains(ch.names, p.Name) ||
+		inCgroup := func(pattern string) bool { return scan.InCgroup(pattern, p.Cgroup, &p.Place) }
+		return slices.Contains(ch.pids, p.PID) || slices.ContainsFunc(ch.cgroups, inCgroup) || slices.Contains(ch.names, p.Name) ||
 			p.Exe != "" && slices.Contains(ch.names, filepath.Base(p.Exe)) || ch.port != 0 && holdsPort(p, ch.port)
 	}
 }

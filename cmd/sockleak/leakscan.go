@@ -47,7 +47,7 @@ func ruleFlags() []cli.Flag {
 
 func (p *program) leakscan(c *cli.Context) error {
 	sorts, view := report.SampleSorts(), report.Leakscan
-	if c.Bool("all") || c.IsSet("netns") && c.NArg()+len(c.StringSlice("name"))+c.Int("port") == 0 {
+	if c.Bool("all") || c.IsSet("netns") && c.NArg()+len(c.StringSlice("name"))+len(c.StringSlice("cgroup"))+c.Int("port") == 0 {
 		sorts, view = report.ProcessSorts(), report.LeakscanAll
 	}
 	out, err := p.output(c, sorts)
@@ -73,7 +73,7 @@ func (p *program) leakscan(c *cli.Context) error {
 		return p.judgeFile(c.Context, s, choice, out, view)
 	}
 	if choice.empty() {
-		return hint(usage("leakscan needs a process"), "give a PID, --name NAME, --port PORT or --all; `sockleak tcpstat` counts the whole host")
+		return hint(usage("leakscan needs a process"), "give a PID, --name NAME, --port PORT, --cgroup PATTERN or --all; `sockleak tcpstat` counts the whole host")
 	}
 	w := &scan.Watch{Scan: s}
 	if err := choice.apply(c.Context, w); err != nil {

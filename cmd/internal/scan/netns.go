@@ -34,6 +34,7 @@ func (s *Source) Netns(ctx context.Context, where string) ([]Netns, []diag.Gap, 
 	if err != nil {
 		return nil, nil, err
 	}
+	s.containers().Refresh()
 	list, own := make([]Netns, len(found.List)), s.FS.Netns()
 	for i := range found.List {
 		list[i] = s.describe(&found.List[i], own)
@@ -89,7 +90,9 @@ func (s *Source) describe(n *procfd.Namespace, own uint64) Netns {
 		at.Label = "this one"
 	case n.PID != 0:
 		name, _ := s.FS.Names(n.PID)
-		at.Label = cmp.Or(s.FS.Unit(n.PID), fmt.Sprintf("%s[%d]", name, n.PID))
+		_, place := s.FS.Place(n.PID)
+		s.containers().Name(&place)
+		at.Label = cmp.Or(diag.ContainerText(&place), diag.UnitText(&place), fmt.Sprintf("%s[%d]", name, n.PID))
 	}
 	return at
 }
@@ -142,7 +145,7 @@ func (s *Source) netnsFile(where string) (inode uint64, at string, err error) {
 	}
 	files := []string{where}
 	if !strings.Contains(where, "/") {
-		files = []string{path.Join("/run/netns", where), path.Join("/var/run/netns", where)}
+		files = []string{path.Join(s.FS.HostRoot(), "run/netns", where), path.Join(s.FS.HostRoot(), "var/run/netns", where)}
 	}
 	for _, at = range files {
 		info, statErr := os.Stat(at)

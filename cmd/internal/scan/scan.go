@@ -171,6 +171,7 @@ func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 		}
 		byNetns[p.Netns] = append(byNetns[p.Netns], p)
 	}
+	s.Source.nameContainers(byNetns)
 	return byNetns, order, nil
 }
 

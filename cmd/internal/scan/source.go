@@ -24,6 +24,8 @@ type Source struct {
 	SiftFrom int
 	// Detail takes what is told with -v.
 	Detail func(format string, args ...any)
+
+	runtimes *procfd.Runtimes // see [Source.containers]
 }
 
 // Sockets is an open list of one network namespace's sockets.
@@ -60,8 +62,11 @@ func (s *Sockets) Close() {
 	}
 }
 
-// Open opens the sockets of a namespace.
+// Open opens the sockets of a namespace. For the zero value it is that of the host whose proc filesystem is read.
 func (s *Source) Open(at Place) (*Sockets, error) {
+	if at.Path == "" && at.PID == 0 {
+		at = s.hostNetns()
+	}
 	switch {
 	case s.From != "":
 		return s.openFile()

@@ -77,6 +77,13 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 		}
 		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
 	}
+	if c.By == diag.ByCgroup || c.By == diag.ByContainer {
+		gaps, err := c.nameCgroups(stat.Tally)
+		if err != nil {
+			return nil, err
+		}
+		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	}
 	var err error
 	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
@@ -89,7 +96,7 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 func (c *Count) collect(ctx context.Context, stat *diag.Stat) error {
 	c.used = 0
 	if c.Where == "" {
-		return c.collectOne(ctx, stat, Place{Netns: c.Source.FS.Netns()})
+		return c.collectOne(ctx, stat, c.Source.hostNetns())
 	}
 	places, gaps, err := c.Source.Netns(ctx, c.Where)
 	if err != nil {
@@ -175,6 +182,9 @@ func (c *Count) request() netlinkss.Request {
 	req := netlinkss.Request{States: c.Filter.States}
 	if c.Idle {
 		req.Attrs = netlinkss.AttrInfo
+	}
+	if c.By == diag.ByCgroup || c.By == diag.ByContainer {
+		req.Attrs |= netlinkss.AttrCgroupID
 	}
 	if c.Filter.Port != 0 {
 		req.Ports = []uint16{c.Filter.Port}

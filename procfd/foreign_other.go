@@ -1,0 +1,9 @@
+//go:build !linux
+
+package procfd
+
+// Foreign needs Linux.
+func (f *FS) Foreign() bool { return false }
+
+// InNetnsOf needs Linux.
+func (f *FS) InNetnsOf(int) bool { return false }
