@@ -276,6 +276,9 @@ func (m *procMaker) line(words []string) error {
 		m.file(m.pid+"/cmdline", strings.Join(rest, "\x00")+"\x00")
 	case "uid":
 		m.file(m.pid+"/status", "Name:\tx\nUid:\t"+strings.Repeat(rest[0]+"\t", 3)+rest[0]+"\nGid:\t0\t0\t0\t0\n")
+	case "inner": // its numbers in the namespaces below, after uid
+		b, _ := os.ReadFile(m.path(m.pid + "/status"))
+		m.file(m.pid+"/status", fmt.Sprintf("%sNSpid:\t%s\t%s\n", b, m.pid, strings.Join(rest, "\t")))
 	case "cgroup":
 		m.file(m.pid+"/cgroup", "0::"+rest[0]+"\n")
 	case "limit":

@@ -32,7 +32,9 @@ const scriptsAtOnce = 8
 const recordedDir = "../../testdata/dump"
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"sockleak": main})
+	testscript.Main(leakFree{m}, map[string]func(){
+		"sockleak": main, "contained": contained, "contained-init": containedInit, "contained-not": func() {},
+	})
 }
 
 func TestScript(t *testing.T) {
@@ -68,6 +70,9 @@ func TestScript(t *testing.T) {
 func scriptCondition(cond string) (bool, error) {
 	if cond == "littleendian" {
 		return binary.NativeEndian.Uint16([]byte{1, 0}) == 1, nil
+	}
+	if cond == "namespaces" {
+		return canContain(), nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }

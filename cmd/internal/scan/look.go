@@ -30,6 +30,8 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	at := Place{Netns: l.space.Netns, PID: procs[0].PID}
 	if own := fs.Netns(); l.space.Netns != 0 && l.space.Netns != own && l.Source.From == "" {
 		at.Path = fs.NetnsPath(procs[0])
+	} else if l.space.Netns == 0 && l.Source.From == "" && fs.Foreign() && !fs.InNetnsOf(procs[0].PID) {
+		at.Path = fs.NetnsPath(procs[0]) // that it may not be entered does not make it the reader's own
 	}
 	// Not to be let in is told by the sockets; the thresholds then are the kernel's defaults.
 	_ = netlinkss.InNetns(at.Path, func() error {

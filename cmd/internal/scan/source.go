@@ -67,6 +67,10 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 	if at.Path == "" && at.PID == 0 {
 		at = s.hostNetns()
 	}
+	need := ""
+	if s.FS.Foreign() && at.Path != "" && at == s.hostNetns() {
+		need = ": the host's is entered with CAP_SYS_ADMIN and CAP_SYS_PTRACE, and needs not be with --net=host"
+	}
 	switch {
 	case s.From != "":
 		return s.openFile()
@@ -84,7 +88,7 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 	if s.Kind == "diag" {
 		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")
 	}
-	return s.openProc(at, err.Error())
+	return s.openProc(at, err.Error()+need)
 }
 
 func (p Place) config() *netlinkss.Config { return &netlinkss.Config{Netns: p.Path, Inode: p.Netns} }
