@@ -61,13 +61,9 @@ func (f *FS) innerPIDs(pid int) []int {
 // parseNSpid reads the line "NSpid:\t4242\t7" of /proc/PID/status, without the first number, which is the one that was asked for. It is
 // not ok when there is no such line, or when not all of it is there.
 func parseNSpid(b []byte) (inner []int, ok bool) {
-	const name = "\nNSpid:"
-	at := bytes.Index(b, []byte(name))
-	if at < 0 {
-		return nil, false
-	}
-	line, _, whole := bytes.Cut(b[at+len(name):], []byte("\n"))
-	if !whole {
+	_, rest, found := bytes.Cut(b, []byte("\nNSpid:"))
+	line, _, whole := bytes.Cut(rest, []byte("\n"))
+	if !found || !whole {
 		return nil, false
 	}
 	for i, field := range slices.Collect(bytes.FieldsSeq(line)) {

@@ -36,6 +36,7 @@ func (s *Scan) ByCgroup(patterns []string) error {
 		return err
 	}
 	self, runtimes := selfPID(s.Source.FS), s.Source.containers()
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == self })
 	paths, places := make([]string, len(pids)), make([]procfd.Place, len(pids))
 	beside(len(pids), func(i int) {
 		paths[i], places[i] = s.Source.FS.Place(pids[i])
@@ -43,7 +44,7 @@ func (s *Scan) ByCgroup(patterns []string) error {
 	})
 	before := len(s.PIDs)
 	for i, pid := range pids {
-		if pid != self && slices.ContainsFunc(patterns, func(p string) bool { return InCgroup(p, paths[i], &places[i]) }) {
+		if slices.ContainsFunc(patterns, func(p string) bool { return InCgroup(p, paths[i], &places[i]) }) {
 			s.PIDs = append(s.PIDs, pid)
 		}
 	}
