@@ -70,21 +70,11 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 			What: "TCP_INFO of connections", Count: n, Why: "the list came without it, so their idle times are not known: ss -i records it",
 		})
 	}
-	if c.By == diag.ByProcess {
-		gaps, err := c.own(ctx, stat.Tally)
-		if err != nil {
-			return nil, err
-		}
-		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	gaps, err := c.name(ctx, stat.Tally)
+	if err != nil {
+		return nil, err
 	}
-	if c.By == diag.ByCgroup || c.By == diag.ByContainer {
-		gaps, err := c.nameCgroups(stat.Tally)
-		if err != nil {
-			return nil, err
-		}
-		stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
-	}
-	var err error
+	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
 	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
 	}
@@ -212,6 +202,17 @@ func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 		return nil, err
 	}
 	return []diag.Gap{gap}, nil
+}
+
+// name finds out what the groups are of which the list does not tell it.
+func (c *Count) name(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
+	switch c.By {
+	case diag.ByProcess:
+		return c.own(ctx, t)
+	case diag.ByCgroup, diag.ByContainer:
+		return c.nameCgroups(t)
+	}
+	return nil, nil
 }
 
 // own finds the processes of what was counted.
