@@ -211,6 +211,9 @@ func (w *fdWalk) entries(b []byte) {
 		name := b[direntName:size]
 		if fd, ok := number(name); ok && fd >= w.from && (w.skip == nil || !w.skip(fd)) {
 			target, err := w.readlink(name)
+			if errors.Is(err, unix.ENOENT) { // closed since it was listed: that it is gone is not taken from one answer
+				target, err = w.readlink(name)
+			}
 			w.f(fd, target, err)
 		}
 		b = b[size:]
