@@ -19,6 +19,7 @@ func stream(n int, record []byte) (all [][]byte) {
 	var d []byte
 	for i := range n {
 		native.PutUint32(record[68:], uint32(i+1))
+		native.PutUint64(record[44:], uint64(i+1)) // the cookie: each is another socket
 		m := nlmsg(msgByFamily, 2, 1, record...)
 		if len(d)+len(m) > recvSize {
 			all, d = append(all, d), nil

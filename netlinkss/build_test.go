@@ -79,10 +79,11 @@ func v4Record(attrs ...[]byte) []byte {
 	return append(b, cat(attrs...)...)
 }
 
-// recordOf is a record with this inode.
+// recordOf is a record with this inode, and a cookie of its own.
 func recordOf(inode uint32) []byte {
 	b := v4Record(nlattr(5, 1))
 	native.PutUint32(b[68:], inode)
+	native.PutUint32(b[44:], inode)
 	return b
 }
 

@@ -25,6 +25,8 @@ type Conn struct {
 	buf     []byte
 	running bool // an answer was left unread
 	tap     func([]byte)
+	recent  recent // of a dump
+	repeats int    // of all
 
 	// Tests put their own answers here.
 	send func([]byte) error
@@ -88,14 +90,15 @@ func (c *Conn) NetnsCookie() (uint64, error) {
 	return v, opError("read SO_NETNS_COOKIE", err)
 }
 
-// Dump lists sockets. The *Socket is valid until the next step: [Socket.Clone] keeps it. A non-nil
-// error ends the sequence; what came before it stands, but the list is not whole.
+// Dump lists sockets, each once. The *Socket is valid until the next step: [Socket.Clone] keeps it. A non-nil
+// error ends the sequence; what came before it stands, but the list is not whole. Nor is it where [Conn.Repeats] grows.
 func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) {
-		d := dump{c: c, ctx: ctx, yield: yield, decode: Decode}
+		d := dump{c: c, ctx: ctx, yield: yield, decode: Decode, recent: &c.recent}
 		if r.Attrs == 0 {
 			d.decode = decodeFixed
 		}
+		*d.recent = recent{}
 		c.seq++
 		err := d.each(r.steps(c.seq))
 		if refused(err) && d.rows == 0 && r.Part.side == 0 && len(r.Ports) > 0 {
@@ -113,6 +116,11 @@ func (c *Conn) Dump(ctx context.Context, r Request) iter.Seq2[*Socket, error] {
 		}
 	}
 }
+
+// Repeats is how many sockets the kernel listed twice, in all dumps so far. It walks over a bucket of its table in pieces, and finds its
+// place again by counting: a socket that came meanwhile has it repeat another one, and one that went has it pass one over. Where as
+// many come as go, so many were passed over as were repeated.
+func (c *Conn) Repeats() int { return c.repeats }
 
 // sample is how many sockets [Conn.Split] looks at. The cut is then within some hundredths of the middle.
 const sample = 1024
@@ -167,6 +175,7 @@ type dump struct {
 	yield       func(*Socket, error) bool
 	decode      func([]byte, *Socket) error // into a Socket that has been decoded into before, or the zero one
 	sock        Socket
+	recent      *recent // nil: what is listed twice is no matter
 	rows        int
 	interrupted bool
 }
@@ -233,6 +242,10 @@ func (d *dump) datagram(b []byte, seq uint32) (done bool, err error) {
 				return false, err
 			}
 			d.rows++
+			if d.recent != nil && d.recent.has(d.sock.Cookie) {
+				d.c.repeats++
+				continue
+			}
 			if !d.yield(&d.sock, nil) {
 				return false, errStopped
 			}

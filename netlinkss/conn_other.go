@@ -17,6 +17,9 @@ func Dial(*Config) (*Conn, error) { return nil, opError("open netlink socket", E
 // Tap does nothing.
 func (*Conn) Tap(func([]byte)) {}
 
+// Repeats is 0.
+func (*Conn) Repeats() int { return 0 }
+
 // Close does nothing.
 func (*Conn) Close() error { return nil }
 
