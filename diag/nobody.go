@@ -20,8 +20,9 @@ type nobody struct {
 }
 
 type peerRow struct {
-	port uint16
-	peer netip.AddrPort
+	cookie uint64
+	port   uint16
+	peer   netip.AddrPort
 }
 
 type listenRow struct {
@@ -74,10 +75,19 @@ func (j *Join) addUnheld(s *netlinkss.Socket, reused bool) {
 	}
 }
 
-func rowOf(s *netlinkss.Socket) peerRow { return peerRow{s.Local.Port(), netlinkss.Unmap(s.Peer)} }
+func rowOf(s *netlinkss.Socket) peerRow {
+	return peerRow{s.Cookie, s.Local.Port(), netlinkss.Unmap(s.Peer)}
+}
+
+// once leaves out what is listed twice: by a dump that was disturbed, or by two of them.
+func once(rows []peerRow) []peerRow {
+	slices.SortFunc(rows, func(a, b peerRow) int { return cmp.Compare(a.cookie, b.cookie) })
+	return slices.CompactFunc(rows, func(a, b peerRow) bool { return a.cookie == b.cookie && a.cookie != 0 })
+}
 
 // settleNobodys tells each process what of nobody's sockets has to do with it.
 func (j *Join) settleNobodys() {
+	j.nobody.timeWait, j.nobody.orphans = once(j.nobody.timeWait), once(j.nobody.orphans)
 	if j.space.TimeWaitSource == "" {
 		j.space.TimeWait = len(j.nobody.timeWait)
 	}

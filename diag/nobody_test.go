@@ -204,3 +204,28 @@ func TestJoinThreads(t *testing.T) {
 	wantOthers(t, space.Procs[0], "[10] [app[1] thread 8 fd 10]", "[11] [app[2] fd 11]", "[3 4] [app[1] thread 9 fd 3 app[2] fd 10]")
 	wantOthers(t, space.Procs[1], "[10] [app[1] thread 8 fd 3 app[1] thread 8 fd 4 app[1] thread 9 fd 3]", "[11] [app[1] fd 11]")
 }
+
+// What nobody holds counts once, however often it is listed: by one dump, or by two parts of it.
+func TestNobodysOnce(t *testing.T) {
+	server := process(1, 100)
+	j := NewJoin(&Space{}, []*procfd.Process{server})
+	j.Add(listen(100, "10.0.0.1:8080", 0))
+	gone := func(state netlinkss.State, cookie uint64) *netlinkss.Socket {
+		s := sock(state, "10.0.0.1:8080", "10.0.0.7:40000")
+		s.Cookie = cookie
+		return s
+	}
+	one, other := j.Part(), j.Part()
+	for range 3 {
+		for _, p := range []*Part{one, other} {
+			for cookie := uint64(1); cookie <= 4; cookie++ {
+				p.Add(gone(netlinkss.TimeWait, cookie))
+				p.Add(gone(netlinkss.FinWait1, 10+cookie))
+			}
+		}
+	}
+	space := j.Space()
+	if p := space.Procs[0]; p.TimeWait != 4 || p.Orphans != 4 || space.TimeWait != 4 {
+		t.Errorf("%d in TIME-WAIT, %d in the namespace, and %d orphans, want 4 of each", p.TimeWait, space.TimeWait, p.Orphans)
+	}
+}

@@ -48,15 +48,15 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	if l.join, err = l.joinSockets(ctx, procs); err != nil {
 		return err
 	}
-	if l.list.After != nil {
-		l.space.Gaps = append(l.space.Gaps, l.list.After(diag.ByPeer)...)
-	}
 	(&resolver{look: l, seenAbroad: map[uint64]error{}}).run(ctx)
 	if err := l.nobodys(ctx); err != nil {
 		return err
 	}
 	l.mptcp(ctx)
 	l.legs(ctx)
+	if l.list.After != nil {
+		l.space.Gaps = append(l.space.Gaps, l.list.After(diag.ByPeer)...)
+	}
 	l.space.Late = max(l.Source.FS.Uptime()-l.space.Ended, 0)
 	l.join.Space()
 	if l.Source.From != "" {

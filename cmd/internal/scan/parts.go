@@ -31,6 +31,7 @@ func (s *Sockets) beside(ctx context.Context, other *netlinkss.Conn, parts [2]ne
 	if more := <-second; err == nil || isIncomplete(err) && more != nil {
 		err = more // of two, the one that is no mere gap
 	}
+	s.repeatsBeside += other.Repeats()
 	return err
 }
 

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
+	"net/netip"
 	"os"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
@@ -35,12 +37,14 @@ type Sockets struct {
 	Dump func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error]
 	Conn *netlinkss.Conn // nil but for sock_diag
 	Gaps []diag.Gap
-	// After is what the last reading of the list missed, for a count by that; nil: nothing ever.
+	// After is what was missed of the list since it was asked for, for a count by that; nil: nothing ever.
 	After func(diag.GroupBy) []diag.Gap
 
 	sample *record.Sample // of a recording; nil for all others
 	source *Source
 	place  Place
+	// Of sockets that were listed twice: those of other connections, and how many of all are told already.
+	repeatsBeside, repeatsTold int
 }
 
 // sockDiag is the name of that source.
@@ -80,7 +84,9 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 	conn, err := netlinkss.Dial(at.config())
 	if err == nil {
 		s.Detail("sockets from sock_diag of %s", netnsName(at.Path))
-		return &Sockets{Name: sockDiag, Conn: conn, Dump: conn.Dump, source: s, place: at}, nil
+		list := &Sockets{Name: sockDiag, Conn: conn, Dump: conn.Dump, source: s, place: at}
+		list.After = func(diag.GroupBy) []diag.Gap { return list.passedOver() }
+		return list, nil
 	}
 	if errors.Is(err, netlinkss.ErrNotNetns) {
 		return nil, err
@@ -98,6 +104,28 @@ func netnsName(path string) string {
 		return "this network namespace"
 	}
 	return path
+}
+
+// passedOver is a gap where the kernel has repeated sockets since it was asked last: it repeats some for the same reason for which it passes
+// others over, and of those nothing tells.
+func (s *Sockets) passedOver() []diag.Gap {
+	all := s.Conn.Repeats() + s.repeatsBeside
+	n := all - s.repeatsTold
+	s.repeatsTold = all
+	if n == 0 {
+		return nil
+	}
+	return []diag.Gap{{
+		What: "sockets that the kernel passed over", Minor: true,
+		Why: fmt.Sprintf("%s twice (and counted once), so about as many may be missing: they come and go faster than its table is read", wereListed(n)),
+	}}
+}
+
+func wereListed(n int) string {
+	if n == 1 {
+		return "one was listed"
+	}
+	return fmt.Sprintf("%d were listed", n)
 }
 
 // errNobody: only who lives in a namespace has files that show it to others.
@@ -124,9 +152,12 @@ func (s *Source) openProc(at Place, why string) (*Sockets, error) {
 	s.Detail("sockets from %s", files[0].path)
 	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
-			left := s.mostRows(pid)
+			left, rows := s.mostRows(pid), &recentRows{seed: maphash.MakeSeed()}
 			for _, file := range files {
 				more := procFile(file.path, file.family, r, func(sock *netlinkss.Socket, err error) bool {
+					if err == nil && rows.has(sock) {
+						return true
+					}
 					if left--; left < 0 && err == nil {
 						yield(nil, fmt.Errorf("%s: %w: it grows as fast as it is read", file.path, netlinkss.ErrInterrupted))
 						return false
@@ -142,6 +173,25 @@ func (s *Source) openProc(at Place, why string) (*Sockets, error) {
 	return &Sockets{Name: "/proc/net/tcp", Dump: dump, source: s, place: at, Gaps: []diag.Gap{{
 		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
 	}}}, nil
+}
+
+// recentRows are the last rows of /proc/net/tcp: under churn the kernel repeats some, and they have no cookies.
+type recentRows struct {
+	seed   maphash.Seed
+	hashes [1024]uint64
+}
+
+// has reports whether a row was seen shortly before, and notes it.
+func (r *recentRows) has(s *netlinkss.Socket) bool {
+	type row struct {
+		local, peer netip.AddrPort
+		inode       uint32
+	}
+	hash := maphash.Comparable(r.seed, row{s.Local, s.Peer, s.Inode})
+	at := &r.hashes[hash%uint64(len(r.hashes))]
+	same := *at == hash
+	*at = hash
+	return same
 }
 
 // mostRows bounds a read of /proc/net/tcp: the kernel finds its place again by counting, so while sockets come and go faster

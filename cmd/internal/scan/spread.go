@@ -135,6 +135,11 @@ func (s *spread) count(ctx context.Context, n *Netns) error {
 	for _, gap := range list.Gaps {
 		s.gaps[gap]++
 	}
+	if list.After != nil {
+		for _, gap := range list.After(s.By) {
+			s.gaps[gap]++
+		}
+	}
 	if !slices.Contains(s.sorts, list.Name) {
 		s.sorts = append(s.sorts, list.Name)
 	}
