@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/netip"
 	"os"
+	"sync"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/cmd/internal/record"
@@ -28,6 +29,8 @@ type Source struct {
 	Detail func(format string, args ...any)
 
 	runtimes *procfd.Runtimes // see [Source.containers]
+	asked    sync.Once
+	refused  error // what sock_diag answers to every request; nil: it lists sockets
 }
 
 // Sockets is an open list of one network namespace's sockets.
@@ -82,6 +85,11 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 		return s.openProc(at, "not asked, because of --source proc")
 	}
 	conn, err := netlinkss.Dial(at.config())
+	if err == nil && s.Kind != "diag" {
+		if err = s.answers(conn); err != nil {
+			conn.Close()
+		}
+	}
 	if err == nil {
 		s.Detail("sockets from sock_diag of %s", netnsName(at.Path))
 		list := &Sockets{Name: sockDiag, Conn: conn, Dump: conn.Dump, source: s, place: at}
@@ -95,6 +103,20 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")
 	}
 	return s.openProc(at, err.Error()+need)
+}
+
+// answers asks sock_diag for a listener, of which there are few, once for all namespaces: it may be forbidden to ask where it is not to
+// open the socket, and the kernel may lack the part that answers for TCP. The error is that of every request.
+func (s *Source) answers(conn *netlinkss.Conn) error {
+	s.asked.Do(func() {
+		for _, err := range conn.Dump(context.Background(), netlinkss.Request{States: netlinkss.Listen.Mask()}) {
+			if !isIncomplete(err) {
+				s.refused = err
+			}
+			break
+		}
+	})
+	return s.refused
 }
 
 func (p Place) config() *netlinkss.Config { return &netlinkss.Config{Netns: p.Path, Inode: p.Netns} }
