@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ type Process struct {
 
 	Name    string   // comm, at most 15 bytes, chosen by the process itself
 	Exe     string   // target of /proc/PID/exe, "" when it may not be read
-	Args    []string // argv, written by the process itself
+	Args    []string // argv, written by the process itself: the first 8 KiB of it
 	Runtime string   // node, go, java, python, …, "" when it is not recognised
 	UID     uint32   // effective
 	Uptime  time.Duration
@@ -217,7 +218,7 @@ func (p *Process) identify(f *FS) error {
 			living = t
 		}
 	}
-	p.Args, _ = living.CmdLine()
+	p.Args = f.args(p)
 	if p.Exe, err = living.Executable(); err != nil {
 		p.gap("executable", 0, err)
 	}
@@ -232,6 +233,22 @@ func (p *Process) identify(f *FS) error {
 		p.gap("network namespace", 0, err)
 	}
 	return nil
+}
+
+// mostArgs is how many bytes of its arguments are read of a process, which may have megabytes of them.
+const mostArgs = 8 << 10
+
+// args reads the arguments; nil when they may not be read, or when there are none. The last one may be cut.
+func (f *FS) args(p *Process) []string {
+	dir := f.Path(p.PID)
+	if p.NetTask != p.PID {
+		dir = f.Path(p.PID, "task", strconv.Itoa(p.NetTask))
+	}
+	b, err := readInto(filepath.Join(dir, "cmdline"), make([]byte, mostArgs))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
 }
 
 // liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
