@@ -68,6 +68,32 @@ func TestDumpInterrupted(t *testing.T) {
 	})
 }
 
+// A kernel without IPv6 has nobody who answers for it; where IPv4 fails so, there is no sock_diag.
+func TestDumpWithoutIPv6(t *testing.T) {
+	c, _ := newFake(t, fails(unix.EINVAL), datagrams(records(1, 2), done), fails(unix.ENOENT))
+	got, err := inodes(c, Request{})
+	wantInodes(t, got, err, 1, 2)
+	c, _ = newFake(t, fails(unix.EINVAL), datagrams(records(1, 2), done), fails(unix.EPERM))
+	if _, err = inodes(c, Request{}); !errors.Is(err, unix.EPERM) {
+		t.Errorf("error %v", err)
+	}
+	c, _ = newFake(t, fails(unix.ENOENT), fails(unix.ENOENT))
+	if _, err = inodes(c, Request{}); !errors.Is(err, ErrNotSupported) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Kernels since 4.12 explain a refusal behind its number (NLM_F_ACK_TLVS).
+func TestDumpExplainedError(t *testing.T) {
+	c, _ := newFake(t, datagrams(func(seq uint32) []byte {
+		payload := append(u32s(uint32(0xffffffff)), make([]byte, sizeofNlmsghdr)...) // -EPERM
+		return nlmsg(msgError, 0x300, seq, append(payload, nlattr(1, []byte("no, thank you\x00")...)...)...)
+	}))
+	if _, err := inodes(c, Request{}); !errors.Is(err, unix.EPERM) {
+		t.Errorf("error %v, want EPERM", err)
+	}
+}
+
 // A kernel without the legacy message is asked once a family.
 func TestDumpLegacyRefused(t *testing.T) {
 	for _, e := range []unix.Errno{unix.EINVAL, unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT} {
