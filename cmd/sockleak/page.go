@@ -37,6 +37,8 @@ func newPage(name string, force bool) (*page, error) {
 		return nil, hint(usage("--html %q is no file", name), "give the name of a file that is to be made")
 	case !force:
 		return nil, existsError(name)
+	case planted(name, info):
+		return nil, plantedError(name)
 	}
 	return &page{name, force}, nil
 }

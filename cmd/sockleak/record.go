@@ -221,9 +221,10 @@ func (r *recording) end(err error) error {
 	if r.file == nil {
 		return err
 	}
+	made, _ := r.file.Stat()
 	closed := r.file.Close()
 	if err != nil && !r.full {
-		_ = os.Remove(r.name)
+		removeMade(r.name, made)
 	}
 	return errors.Join(err, closed)
 }
