@@ -71,7 +71,7 @@ const mostExecutables = 1024
 func (f *FS) isGo(pid int) bool {
 	path := f.Path(pid, "exe")
 	info, err := os.Stat(path)
-	if err != nil {
+	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
 	f.mu.Lock()
@@ -81,12 +81,47 @@ func (f *FS) isGo(pid int) bool {
 			return known.isGo
 		}
 	}
-	_, err = buildinfo.ReadFile(path)
+	isGo := fileIsGo(path)
 	if len(f.executables) == mostExecutables {
 		f.executables = nil
 	}
-	f.executables = append(f.executables, executable{info, err == nil})
+	f.executables = append(f.executables, executable{info, isGo})
+	return isGo
+}
+
+func fileIsGo(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	return builtByGo(file)
+}
+
+// mostExecutable bounds what is read of an executable, in bytes. Whoever wrote it chose the sizes in its headers, and a file
+// with holes may claim to be larger than any disk; Go's own are done within some kilobytes.
+const mostExecutable = 8 << 20
+
+func builtByGo(r io.ReaderAt) bool {
+	_, err := buildinfo.Read(&allowance{r, mostExecutable})
 	return err == nil
+}
+
+// allowance reads as long as there is some of it left.
+type allowance struct {
+	io.ReaderAt
+	left int
+}
+
+var errAllowance = errors.New("this is more than is read of an executable")
+
+func (a *allowance) ReadAt(b []byte, at int64) (int, error) {
+	if len(b) > a.left {
+		a.left = 0
+		return 0, errAllowance
+	}
+	a.left -= len(b)
+	return a.ReaderAt.ReadAt(b, at)
 }
 
 // executable is a file and whether Go has built it.

@@ -1,6 +1,7 @@
 package procfd
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,83 @@ func TestRecogniseOnce(t *testing.T) {
 	if f.isGo(42) || len(f.executables) != 2 {
 		t.Errorf("another file by the name: %d executables were read", len(f.executables))
 	}
+}
+
+// holes is an executable with so much in front, and zeros without end behind that. It counts what is read.
+type holes struct {
+	front []byte
+	read  int
+}
+
+func (h *holes) ReadAt(b []byte, at int64) (int, error) {
+	h.read += len(b)
+	clear(b)
+	if at < int64(len(h.front)) {
+		copy(b, h.front[at:])
+	}
+	return len(b), nil
+}
+
+// hugeELF is an executable whose build information is said to have a terabyte, in a segment of that size, and which goes on with data.
+func hugeELF(data []byte) []byte {
+	const header, segment, section, names, addr, size = 64, 56, 64, "\x00.go.buildinfo\x00", 0x1000, 1 << 40
+	le := binary.LittleEndian
+	u16 := func(b []byte, list ...uint16) []byte {
+		for _, v := range list {
+			b = le.AppendUint16(b, v)
+		}
+		return b
+	}
+	u64 := func(b []byte, list ...uint64) []byte {
+		for _, v := range list {
+			b = le.AppendUint64(b, v)
+		}
+		return b
+	}
+	strings := uint64(header + segment + 3*section)
+	at := strings + uint64(len(names))
+	b := append([]byte("\x7fELF\x02\x01\x01"), make([]byte, 9)...)
+	b = u16(b, 2, 62, 1, 0)                                                 // ET_EXEC, EM_X86_64, version
+	b = u64(b, addr, header, header+segment)                                // entry, segments, sections
+	b = u16(b, 0, 0, header, segment, 1, section, 3, 2)                     // flags, sizes and numbers
+	b = u64(u16(b, 1, 0, 4, 0), at, addr, addr, size, size, 1)              // PT_LOAD, PF_R
+	b = append(b, make([]byte, section)...)                                 // the first is none
+	b = u64(u16(b, 1, 0, 1, 0), 3, addr, at, size, 0, 16, 0)                // SHT_PROGBITS
+	b = u64(u16(b, 0, 0, 3, 0), 0, 0, strings, uint64(len(names)), 0, 1, 0) // SHT_STRTAB
+	return append(append(b, names...), data...)
+}
+
+// The sizes in an executable are its author's: neither a search nor a string in it is followed for ever.
+func TestRecogniseHuge(t *testing.T) {
+	information := append([]byte("\xff Go buildinf:\x08\x02"), make([]byte, 16)...)
+	for name, data := range map[string][]byte{
+		"no build information": nil,
+		"a string without end": binary.AppendUvarint(information, 1<<39),
+	} {
+		h := &holes{front: hugeELF(data)}
+		if builtByGo(h) {
+			t.Errorf("%s: it is taken for one of Go", name)
+		}
+		if h.read > mostExecutable || h.read < 1<<10 {
+			t.Errorf("%s: %d bytes were read", name, h.read)
+		}
+	}
+	small := &holes{front: hugeELF(append(binary.AppendUvarint(information, 5), "go1.0\x00"...))}
+	if !builtByGo(small) {
+		t.Error("build information that is no longer than it says was not found")
+	}
+}
+
+func FuzzBuiltByGo(f *testing.F) {
+	f.Add(hugeELF(nil))
+	f.Add(hugeELF(binary.AppendUvarint(append([]byte("\xff Go buildinf:\x08\x02"), make([]byte, 16)...), 1<<39)))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h := &holes{front: b}
+		_ = builtByGo(h)
+		if h.read > mostExecutable {
+			t.Errorf("%d bytes were read", h.read)
+		}
+	})
 }
 
 const mapsOfJava = `55e0a0000000-55e0a0001000 r-xp 00000000 08:01 131 /opt/launcher
