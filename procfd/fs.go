@@ -131,7 +131,12 @@ func (f *FS) Uptime() time.Duration {
 			return up.Truncate(time.Second / userHZ)
 		}
 	}
-	first, _, _ := strings.Cut(f.line("uptime"), " ")
+	return parseUptime(f.line("uptime"))
+}
+
+// parseUptime is 0 for what is no time.
+func parseUptime(line string) time.Duration {
+	first, _, _ := strings.Cut(line, " ")
 	seconds, err := strconv.ParseFloat(first, 64)
 	if err != nil || !(seconds >= 0 && seconds < 1e9) { // so written, NaN is out of range, too
 		return 0
@@ -177,7 +182,9 @@ type Sockstat struct {
 }
 
 // SockstatHere reads the counters of the network namespace of the calling thread, which may not be that of its process.
-func (f *FS) SockstatHere() (Sockstat, error) { return f.sockstat(filepath.Join(f.root, "thread-self")) }
+func (f *FS) SockstatHere() (Sockstat, error) {
+	return f.sockstat(filepath.Join(f.root, "thread-self"))
+}
 
 // Sockstat reads the counters of the network namespace of pid, or of the reader's when pid is 0.
 func (f *FS) Sockstat(pid int) (Sockstat, error) {
@@ -200,13 +207,13 @@ func (f *FS) sockstat(dir string) (Sockstat, error) {
 	}
 	for _, p := range v4.Protocols {
 		if p.Protocol == "TCP" {
-			s.InUse, s.Orphan, s.TW, s.Alloc = p.InUse, orUnknown(p.Orphan), orUnknown(p.TW), orUnknown(p.Alloc)
+			s.InUse, s.Orphan, s.TW, s.Alloc = orUnknown(&p.InUse), orUnknown(p.Orphan), orUnknown(p.TW), orUnknown(p.Alloc)
 		}
 	}
 	if v6, err := proc.NetSockstat6(); err == nil {
 		for _, p := range v6.Protocols {
 			if p.Protocol == "TCP6" {
-				s.InUse6 = p.InUse
+				s.InUse6 = orUnknown(&p.InUse)
 			}
 		}
 	}
@@ -214,7 +221,7 @@ func (f *FS) sockstat(dir string) (Sockstat, error) {
 }
 
 func orUnknown(n *int) int {
-	if n == nil {
+	if n == nil || *n < 0 {
 		return -1
 	}
 	return *n

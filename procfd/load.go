@@ -8,7 +8,11 @@ import (
 // Running is how many threads of the host run or wait for a processor in this moment, the caller's own among them: the fourth
 // field of /proc/loadavg. -1 when it cannot be read.
 func (f *FS) Running() int {
-	fields := strings.Fields(f.line("loadavg"))
+	return parseRunning(f.line("loadavg"))
+}
+
+func parseRunning(line string) int {
+	fields := strings.Fields(line)
 	running, all := -1, 0
 	if len(fields) < 4 {
 		return -1

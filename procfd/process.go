@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,7 +26,7 @@ type Process struct {
 
 	Name    string   // comm, at most 15 bytes, chosen by the process itself
 	Exe     string   // target of /proc/PID/exe, "" when it may not be read
-	Args    []string // argv, written by the process itself: the first 8 KiB of it
+	Args    []string // argv, written by the process itself; "…" is the last where there are more than are kept
 	Runtime string   // node, go, java, python, …, "" when it is not recognised
 	UID     uint32   // effective
 	Uptime  time.Duration
@@ -132,19 +132,24 @@ func (f *FS) Identify(pid int) (*Process, error) {
 // ReadPSS reads the process's share of the memory that is mapped, PSS. The kernel walks over every page of it, which takes some
 // milliseconds a GiB. The error is that of the system; [fs.ErrPermission] as for descriptors.
 func (f *FS) ReadPSS(p *Process) error {
-	err := f.small(p.PID, "smaps_rollup", func(b []byte) error {
-		kib, ok := bytes.CutSuffix(bytes.TrimSpace(lineAfter(b, "Pss:")), []byte(" kB"))
-		n, err := strconv.ParseUint(string(kib), 10, 50)
-		if !ok || err != nil {
-			return fmt.Errorf("smaps_rollup: malformed Pss %q", kib)
-		}
-		p.PSS = n << 10
-		return nil
+	err := f.small(p.PID, "smaps_rollup", func(b []byte) (err error) {
+		p.PSS, err = parsePSS(b)
+		return err
 	})
 	if err != nil {
 		return gone(p.PID, err)
 	}
 	return nil
+}
+
+// parsePSS reads the line "Pss:  4321 kB" of /proc/PID/smaps_rollup, in bytes.
+func parsePSS(b []byte) (uint64, error) {
+	kib, ok := bytes.CutSuffix(bytes.TrimSpace(lineAfter(b, "Pss:")), []byte(" kB"))
+	n, err := strconv.ParseUint(string(kib), 10, 50)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("smaps_rollup: malformed Pss %.200q", kib)
+	}
+	return n << 10, nil
 }
 
 // At is how long the process had been running when the host had been up for so long; 0 when that is not known. Start times
@@ -218,7 +223,7 @@ func (p *Process) identify(f *FS) error {
 			living = t
 		}
 	}
-	p.Args = f.args(p)
+	p.Args = f.arguments(p)
 	if p.Exe, err = living.Executable(); err != nil {
 		p.gap("executable", 0, err)
 	}
@@ -235,20 +240,40 @@ func (p *Process) identify(f *FS) error {
 	return nil
 }
 
-// mostArgs is how many bytes of its arguments are read of a process, which may have megabytes of them.
-const mostArgs = 8 << 10
+// Bounds of the arguments that are kept: a process may write some megabytes of them, and every one of its children has the same.
+const (
+	mostArgs     = 4096
+	mostArgBytes = 64 << 10
+)
 
-// args reads the arguments; nil when they may not be read, or when there are none. The last one may be cut.
-func (f *FS) args(p *Process) []string {
-	dir := f.Path(p.PID)
-	if p.NetTask != p.PID {
-		dir = f.Path(p.PID, "task", strconv.Itoa(p.NetTask))
-	}
-	b, err := readInto(filepath.Join(dir, "cmdline"), make([]byte, mostArgs))
+// arguments reads them through a thread that lives; nil when they may not be read.
+func (f *FS) arguments(p *Process) []string {
+	file, err := os.Open(f.livePath(p, "cmdline"))
 	if err != nil {
 		return nil
 	}
-	return strings.Split(string(bytes.TrimRight(b, "\x00")), "\x00")
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, mostArgBytes+1))
+	if err != nil {
+		return nil
+	}
+	return parseArgs(b)
+}
+
+// parseArgs reads arguments that each end in a zero byte.
+func parseArgs(b []byte) []string {
+	if len(b) == 0 {
+		return []string{}
+	}
+	more := len(b) > mostArgBytes
+	args := strings.SplitN(string(bytes.TrimRight(b[:min(len(b), mostArgBytes)], "\x00")), "\x00", mostArgs+1)
+	if len(args) > mostArgs {
+		args, more = args[:mostArgs], true
+	}
+	if more {
+		args = append(args, "…")
+	}
+	return args
 }
 
 // liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
@@ -262,11 +287,14 @@ func (f *FS) liveTask(p *Process) int {
 }
 
 // NetnsPath is the file of the process's network namespace.
-func (f *FS) NetnsPath(p *Process) string {
+func (f *FS) NetnsPath(p *Process) string { return f.livePath(p, "ns", "net") }
+
+// livePath is a file of the process, of a thread that lives where its leader has exited.
+func (f *FS) livePath(p *Process, elem ...string) string {
 	if p.NetTask != p.PID {
-		return f.Path(p.PID, "task", strconv.Itoa(p.NetTask), "ns", "net")
+		elem = append([]string{"task", strconv.Itoa(p.NetTask)}, elem...)
 	}
-	return f.Path(p.PID, "ns", "net")
+	return f.Path(p.PID, elem...)
 }
 
 // netnsInode reads a link of the form net:[N].

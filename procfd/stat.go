@@ -134,8 +134,8 @@ func (f *FS) status(pid int) (uid uint32, tgid int, inner []int, err error) {
 // line, line ends are escaped. Without the first tgid is 0.
 func parseStatus(b []byte) (uid uint32, tgid int, err error) {
 	if line := bytes.TrimSpace(lineAfter(b, "Tgid:")); len(line) > 0 {
-		if tgid, err = strconv.Atoi(string(line)); err != nil {
-			return 0, 0, fmt.Errorf("status: %w", err)
+		if tgid, err = strconv.Atoi(string(line)); err != nil || tgid < 0 {
+			return 0, 0, fmt.Errorf("status: malformed Tgid %.200q", line)
 		}
 	}
 	uids := bytes.Fields(lineAfter(b, "Uid:"))
