@@ -92,7 +92,7 @@ func (f *FS) tasks(pid int) ([]int, error) {
 
 // Bounds of what is read beside the table of the process: each thread can have one of its own.
 const (
-	mostThreads = 4096
+	mostThreads = 32768
 	mostOwnFDs  = 1 << 20
 )
 
