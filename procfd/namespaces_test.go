@@ -50,6 +50,21 @@ func FuzzParseMountinfo(f *testing.F) {
 	})
 }
 
+// BenchmarkParseMountinfo reads the mounts of a host with containers: each has some, and few are of namespaces.
+func BenchmarkParseMountinfo(b *testing.B) {
+	const lines, every = 10_000, 100
+	file := strings.Repeat(strings.Repeat("1 2 0:4 / /var/lib/containers/overlay/0123456789abcdef/merged rw,relatime shared:1 - overlay overlay rw,lowerdir=/l\n", every-1)+
+		"36 35 0:4 net:[4026532177] /run/netns/b\\040lue rw shared:1 - nsfs nsfs rw\n", lines/every)
+	b.SetBytes(int64(len(file)))
+	b.ReportAllocs()
+	for b.Loop() {
+		found := 0
+		if err := parseMountinfo(strings.NewReader(file), func(uint64, string) { found++ }); err != nil || found != lines/every {
+			b.Fatalf("%d namespaces, %v", found, err)
+		}
+	}
+}
+
 // A namespace is entered through the leader of the first process that lives in it; a mount leads to one in which nobody does. Its
 // name is that of `ip netns`. Processes that may not be read are counted.
 func TestNamespaces(t *testing.T) {
