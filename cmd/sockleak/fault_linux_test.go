@@ -234,7 +234,7 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some hundred runs of the program")
 	}
-	if alone(t) {
+	if runAlone(t) {
 		return
 	}
 	ft := &faultTargets{leaky: faultTarget(t, "leaky"), healthy: faultTarget(t, "healthy"), leaked: 2 * faultConnections}
@@ -271,9 +271,9 @@ func TestFaults(t *testing.T) {
 
 const aloneEnv = "SOCKLEAK_TEST_ALONE"
 
-// alone runs the test as root in a process that sees no other one, so that the calls of a scan are few and the same each time, and
+// runAlone runs the test as root in a process that sees no other one, so that the calls of a scan are few and the same each time, and
 // reports whether that is done. An ordinary user's runs beside all others.
-func alone(t *testing.T) (done bool) {
+func runAlone(t *testing.T) (done bool) {
 	t.Helper()
 	if os.Getenv(aloneEnv) != "" {
 		if err := inject.Alone(); err != nil {
