@@ -2,7 +2,6 @@ package procfd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -152,25 +151,10 @@ func parseStatus(b []byte) (uid uint32, tgid int, err error) {
 // softLimit reads how many descriptors a process may have, [NoLimit] when there is none.
 func (f *FS) softLimit(pid int) (soft uint64, err error) {
 	err = f.small(pid, "limits", func(b []byte) error {
-		soft, err = parseLimits(b)
+		soft, _, err = parseLimits(b)
 		return err
 	})
 	return soft, err
-}
-
-// parseLimits reads the line "Max open files  1024  1048576  files" of /proc/PID/limits: the soft limit and the hard one.
-func parseLimits(b []byte) (soft uint64, err error) {
-	values := bytes.Fields(lineAfter(b, "Max open files "))
-	if len(values) != 3 {
-		return 0, errors.New("limits: no line of open files")
-	}
-	if string(values[0]) == "unlimited" {
-		return NoLimit, nil
-	}
-	if soft, err = strconv.ParseUint(string(values[0]), 10, 64); err != nil {
-		return 0, fmt.Errorf("limits: %w", err)
-	}
-	return soft, nil
 }
 
 // lineAfter is what stands behind a name at the beginning of a line; nil when there is no such line.
