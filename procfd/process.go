@@ -88,6 +88,8 @@ type Gap struct {
 	What  string // "descriptors", "network namespace", …
 	Count int    // how many of them; 0 when that is not known
 	Err   error
+	// Remedy is what would let the reader see it, of one that is denied; "" when that is not known.
+	Remedy string
 }
 
 // Denied reports whether more privilege would have closed the gap.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 )
 
@@ -104,4 +105,14 @@ func (c *Credentials) Uniform() bool {
 		}
 	}
 	return true
+}
+
+// FDOwner is the user who may list a process's descriptors without a capability: its own, or root where it has made itself private
+// (PR_SET_DUMPABLE) or the kernel did, since it has run what is privileged. -1: not known.
+func (f *FS) FDOwner(pid int) int {
+	info, err := os.Stat(f.Path(pid, "fd"))
+	if err != nil {
+		return -1
+	}
+	return ownerOf(info)
 }

@@ -23,4 +23,3 @@ func TestKernelOwnCredentials(t *testing.T) {
 		t.Error("no map of users")
 	}
 }
-

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package procfd
+
+import "io/fs"
+
+func ownerOf(fs.FileInfo) int { return -1 }
