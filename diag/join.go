@@ -101,7 +101,7 @@ func processGaps(p *procfd.Process) []Gap {
 	for _, g := range p.Gaps {
 		why := g.Err.Error()
 		if g.Denied() {
-			why = "permission denied: run as root, or as the process's own user"
+			why = "permission denied: " + cmp.Or(g.Remedy, "run as root, or as the process's own user")
 		}
 		gaps = append(gaps, Gap{
 			What: g.What + " of " + Subject(p), Count: g.Count, Why: why,

@@ -65,6 +65,7 @@ type wireProcGap struct {
 	Count  int  `json:"count"`
 	Why    text `json:"why"`
 	Denied bool `json:"denied"`
+	Remedy text `json:"remedy,omitempty"`
 }
 
 // recordedError is what an error said.
@@ -80,7 +81,7 @@ func (e *recordedError) Is(target error) bool { return e.denied && target == fs.
 
 func wireProcGaps(gaps []procfd.Gap) []wireProcGap {
 	return each(gaps, func(g procfd.Gap) wireProcGap {
-		w := wireProcGap{What: text(g.What), Count: g.Count, Denied: g.Denied()}
+		w := wireProcGap{What: text(g.What), Count: g.Count, Denied: g.Denied(), Remedy: text(g.Remedy)}
 		if g.Err != nil {
 			w.Why = text(g.Err.Error())
 		}
@@ -90,7 +91,7 @@ func wireProcGaps(gaps []procfd.Gap) []wireProcGap {
 
 func procGapsOf(gaps []wireProcGap) []procfd.Gap {
 	return each(gaps, func(g wireProcGap) procfd.Gap {
-		return procfd.Gap{What: string(g.What), Count: g.Count, Err: &recordedError{string(g.Why), g.Denied}}
+		return procfd.Gap{What: string(g.What), Count: g.Count, Err: &recordedError{string(g.Why), g.Denied}, Remedy: string(g.Remedy)}
 	})
 }
 

@@ -175,7 +175,7 @@ func (l *look) askWaits(p *diag.Proc) {
 	l.waiting[p] = waits
 	if open := l.watched(p); open > 0 && waits.Blind != nil {
 		l.space.Gaps = append(l.space.Gaps, diag.Gap{
-			What: "what waits for inherited sockets of " + diag.Subject(p.Process), Count: open, Why: reason(waits.Blind),
+			What: "what waits for inherited sockets of " + diag.Subject(p.Process), Count: open, Why: l.unasked(p, waits.Blind),
 		})
 	}
 }
@@ -210,7 +210,7 @@ func (l *look) options() {
 	for _, p := range l.space.Procs {
 		asker, err := l.Source.FS.Ask(p.Process)
 		if err != nil {
-			l.join.Unread(p, "options of sockets", 0, reason(err))
+			l.join.Unread(p, "options of sockets", 0, l.unasked(p, err))
 			continue
 		}
 		refused := 0

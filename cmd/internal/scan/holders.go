@@ -51,7 +51,8 @@ func (l *look) holders(ctx context.Context) {
 		if !p.Alone && skipped == 0 && anyHeld(p, func(h *diag.HeldSocket) bool { return l.mayBeLeft(p, h) }) {
 			l.space.Gaps = append(l.space.Gaps, diag.Gap{
 				What: "other holders of the sockets of " + diag.Subject(p.Process),
-				Why:  "its parent or a descendant may not be read, so it is open whether it holds alone what it was started with: run as root",
+				Why: "its parent or a descendant may not be read, so it is open whether it holds alone what it was started with: " +
+					RightsOf(l.Source.FS).Remedy(toList|toRead, ""),
 			})
 		}
 	}

@@ -185,6 +185,7 @@ func (l *look) walk(procs []*procfd.Process, read func(*procfd.Process) error) w
 		}
 		there = append(there, p)
 	}
+	explain(l.Source.FS, there)
 	join := diag.NewJoin(l.space, there)
 	l.kin(join)
 	return walked{join: join}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
@@ -98,7 +97,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		r.join.Unread(p, "descriptors on their way to another process", inFlight, "they were sent through a unix socket of it and nobody has received them: what they are is not told")
 	}
 	if unread > 0 {
-		r.join.Unread(p, "kind of sockets", unread, reason(protoErr))
+		r.join.Unread(p, "kind of sockets", unread, r.unreadable(p, protoErr))
 	}
 	if r.ambiguous > 0 {
 		r.join.Unread(p, "fate of TCP sockets", r.ambiguous, "they are bound and wait, or failed to connect: only sock_diag of Linux 6.8 and later tells")
@@ -107,15 +106,8 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 		r.join.Unread(p, "sockets", r.missed, "they are alive, but neither the list of sockets nor a look-up shows them")
 	}
 	if unasked > 0 {
-		r.join.Unread(p, "state of unlisted TCP sockets", unasked, reason(askErr))
+		r.join.Unread(p, "state of unlisted TCP sockets", unasked, r.unasked(p, askErr))
 	}
-}
-
-func reason(err error) string {
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		return "permission denied: needs CAP_SYS_PTRACE, or the same user without Yama's ptrace_scope"
-	}
-	return fmt.Sprint(err)
 }
 
 // inFlight is how many descriptors wait in a unix socket to be received. They are open, and in nobody's table.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -23,11 +24,14 @@ type Scan struct {
 	Thresholds diag.Thresholds
 	Rules      []*diag.Rule
 	Gaps       []diag.Gap // of finding the PIDs
+	everybody  bool       // every process was wanted
 	// seen are the processes of the first look, by PID: the second is at the same ones.
 	seen map[int]uint64
 	// Deep asks every connection for its options and every process for the sockets of those that are scanned, whatever
 	// that costs.
 	Deep bool
+	// barred is how many processes a look could not even ask for their names.
+	barred int
 	// known is what a look before found, in a series of them.
 	known *known
 }
@@ -99,6 +103,7 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	}
 	snap.At = time.Now()
 	snap.Gaps = append(snap.Gaps, s.endedSince(snap)...)
+	snap.Gaps = append(snap.Gaps, s.hidden()...)
 	h.Add(snap)
 	return nil
 }
@@ -147,6 +152,7 @@ func (s *Scan) mayEnd() bool { return s.Selected || s.seen != nil }
 // processes identifies the processes, by the inode of their network namespace.
 func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
+	s.barred = 0
 	procs, errs := make([]*procfd.Process, len(s.PIDs)), make([]error, len(s.PIDs))
 	beside(len(s.PIDs), func(i int) { procs[i], errs[i] = s.Source.FS.Identify(s.PIDs[i]) })
 	for i, pid := range s.PIDs {
@@ -157,8 +163,12 @@ func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64
 		if errors.Is(err, procfd.ErrGone) && s.mayEnd() {
 			continue
 		}
+		if errors.Is(err, fs.ErrPermission) && s.Selected {
+			s.barred++
+			continue
+		}
 		if err != nil {
-			return nil, nil, goneHint(err)
+			return nil, nil, s.unseen(pid, err)
 		}
 		if start, ok := s.seen[pid]; p.Kernel && s.Selected || s.seen != nil && (!ok || start != p.Start) {
 			continue // or the number belongs to another one by now
@@ -198,11 +208,8 @@ func ended(p *procfd.Process) error {
 }
 
 func goneHint(err error) error {
-	if hint.Of(err) != "" {
-		return err
-	}
-	if errors.Is(err, procfd.ErrGone) {
-		return hint.Add(err, "it does not exist, has ended meanwhile, or is hidden from you (hidepid); ps -e lists what you may see")
+	if errors.Is(err, procfd.ErrGone) && hint.Of(err) == "" {
+		return hint.Add(err, "it does not exist, or has ended meanwhile; ps -e lists what you may see")
 	}
 	return err
 }

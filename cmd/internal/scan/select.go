@@ -21,7 +21,7 @@ func (s *Scan) Everybody() error {
 	}
 	self := selfPID(s.Source.FS)
 	s.PIDs = slices.DeleteFunc(pids, func(pid int) bool { return pid == self })
-	s.Selected = true
+	s.Selected, s.everybody = true, true
 	return nil
 }
 
@@ -94,15 +94,15 @@ func (s *Scan) holdersOn(port uint16, inodes map[uint64]bool, cut error) (err er
 		}
 	}
 	s.PIDs = append(s.PIDs, pids...)
+	why := ""
+	if missing > 0 {
+		why = RightsOf(s.Source.FS).unowned(denied, toList|toRead)
+	}
 	switch {
-	case missing > 0 && denied > 0:
-		s.Gaps = append(s.Gaps, diag.Gap{
-			What: fmt.Sprintf("sockets on port %d", port), Count: missing,
-			Why: fmt.Sprintf("the descriptors of %d processes may not be read, so their holder was not found: run as root", denied),
-		})
-		if len(pids) == 0 {
-			return hint.Add(fmt.Errorf("the process on port %d may not be seen", port), "run as root: the descriptors of %d processes could not be read", denied)
-		}
+	case why != "" && len(pids) == 0:
+		return hint.Add(fmt.Errorf("the process on port %d may not be seen", port), "%s", why)
+	case why != "":
+		s.Gaps = append(s.Gaps, diag.Gap{What: fmt.Sprintf("holders of sockets on port %d", port), Count: missing, Why: why})
 	case len(pids) == 0 && cut != nil:
 		return cut
 	case len(pids) == 0:

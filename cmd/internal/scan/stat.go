@@ -230,31 +230,32 @@ func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
 	wanted.Each(func(n, process int) { of[n] = int32(process) })
 	t.Own(owned.Processes, of)
 	c.Source.Detail("%d processes hold these sockets", len(owned.Processes))
-	return ownerGaps(owned), nil
+	return ownerGaps(owned, func() *Rights { return RightsOf(c.Source.FS) }), nil
 }
 
-// ownerGaps says why sockets have no owner.
-func ownerGaps(o *procfd.Owned) []diag.Gap {
+// ownerGaps says why sockets have no owner, and what would show it; rights are asked for where something is missing.
+func ownerGaps(o *procfd.Owned, rights func() *Rights) []diag.Gap {
 	if o.Missing == 0 {
 		return nil
 	}
-	denied, why := 0, error(nil)
+	denied, needs, why := 0, toRead, error(nil)
 	for _, u := range o.Unread {
 		if errors.Is(u.Err, fs.ErrPermission) {
 			denied++
+			if u.Descriptors == 0 {
+				needs |= toList
+			}
 		} else {
 			why = u.Err
 		}
 	}
 	gap := diag.Gap{What: "processes of sockets", Count: o.Missing}
-	switch {
-	case denied > 0:
-		gap.Why = fmt.Sprintf("the descriptors of %s may not be read: run as root", processes(denied))
+	switch gap.Why = rights().unowned(denied, needs); {
+	case gap.Why != "":
 	case why != nil:
 		gap.Why = fmt.Sprintf("the descriptors of %s could not be read: %v", processes(len(o.Unread)), why)
 	default:
-		gap.Why = "no process that can be seen has a descriptor on them: theirs is hidden (hidepid, another PID namespace), or they were closed " +
-			"meanwhile, are in a message that nobody has received, or registered with io_uring"
+		gap.Why = "no process has a descriptor on them: they were closed meanwhile, are in a message that nobody has received, or registered with io_uring"
 	}
 	return []diag.Gap{gap}
 }

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"io"
 	"io/fs"
 	"strings"
 	"testing"
@@ -12,16 +13,21 @@ import (
 // nobody holds the sockets.
 func TestOwnerGaps(t *testing.T) {
 	for _, tt := range []struct {
-		name  string
-		owned procfd.Owned
-		want  string // "": no gap
+		name   string
+		owned  procfd.Owned
+		rights Rights
+		want   string // "": no gap
 	}{
-		{"all found", procfd.Owned{}, ""},
-		{"none that can be seen", procfd.Owned{Missing: 3}, "hidden"},
-		{"denied", procfd.Owned{Missing: 3, Unread: []procfd.Unread{{PID: 1, Err: fs.ErrPermission}}}, "one process may not be read"},
+		{"all found", procfd.Owned{}, Rights{Known: true}, ""},
+		{"nobody", procfd.Owned{Missing: 3}, Rights{Known: true}, "no process has a descriptor on them"},
+		{"hidden", procfd.Owned{Missing: 3}, Rights{Known: true, Mount: procfd.ProcMount{HidePID: 2}}, "hidepid=2"},
+		{"elsewhere", procfd.Owned{Missing: 3}, Rights{Known: true, Confined: procfd.Confined{PID: true}}, "--pid=host"},
+		{"denied", procfd.Owned{Missing: 3, Unread: []procfd.Unread{{PID: 1, Err: fs.ErrPermission}}}, ordinary(), "one process may not be read: needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: run as root"},
+		{"links denied", procfd.Owned{Missing: 3, Unread: []procfd.Unread{{PID: 1, Descriptors: 2, Err: fs.ErrPermission}}}, ordinary(), "one process may not be read: needs CAP_SYS_PTRACE: run as root"},
+		{"broken", procfd.Owned{Missing: 3, Unread: []procfd.Unread{{PID: 1, Err: io.ErrUnexpectedEOF}}}, ordinary(), "could not be read: unexpected EOF"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			gaps := ownerGaps(&tt.owned)
+			gaps := ownerGaps(&tt.owned, func() *Rights { return &tt.rights })
 			switch {
 			case tt.want == "" && len(gaps) > 0:
 				t.Errorf("gaps %v, want none", gaps)

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package scan
+
+func nosuid(string) bool { return false }
+
+func exists(int) bool { return false }
