@@ -65,11 +65,12 @@ func (r *Rights) Remedy(want procfd.Capabilities, users string) string {
 	switch {
 	case !r.Known:
 		return "run as root"
+	case missing == 0 && r.Confined.User:
+		return fmt.Sprintf("needs %s outside of this user namespace: run on the host, as root of a namespace has none over who is not in it", want)
 	case missing == 0:
-		return "not for want of a capability: a security module (AppArmor, SELinux) or a seccomp filter forbids it, or the process is of a user " +
-			"namespace outside of this one's"
+		return "not for want of a capability: a security module (AppArmor, SELinux) or a seccomp filter forbids it"
 	case r.Confined.User:
-		return fmt.Sprintf("needs %s outside of this user namespace: run on the host, as a container without root has none over others", missing)
+		return fmt.Sprintf("needs %s: run as root, and on the host where the process is outside of this user namespace", missing)
 	case !r.Bounding.Has(missing):
 		lacks := missing &^ r.Bounding
 		return fmt.Sprintf("needs %s, which nothing run from here can get: start the container with %s, or the unit with CapabilityBoundingSet=%s",

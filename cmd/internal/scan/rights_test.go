@@ -50,8 +50,12 @@ func TestRemedy(t *testing.T) {
 			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, which nothing run from here can get: start the container with --cap-add=SYS_PTRACE, or the unit with CapabilityBoundingSet=CAP_SYS_PTRACE",
 		},
 		{
+			"root of a user namespace", rightsWith(func(r *Rights) { r.Confined.User, r.Effective = true, 1<<41 - 1 }), ptrace, "app",
+			"needs CAP_SYS_PTRACE outside of this user namespace: run on the host, as root of a namespace has none over who is not in it",
+		},
+		{
 			"a user namespace", rightsWith(func(r *Rights) { r.Confined.User = true }), ptrace, "app",
-			"needs CAP_SYS_PTRACE outside of this user namespace: run on the host, as a container without root has none over others",
+			"needs CAP_SYS_PTRACE: run as root, and on the host where the process is outside of this user namespace",
 		},
 		{"a security module", rightsWith(func(r *Rights) { r.Effective = all }), all, "app", "not for want of a capability: a security module"},
 		{"unknown", &Rights{}, all, "app", "run as root"},
