@@ -17,7 +17,7 @@ import (
 	hints "github.com/sockleak/sockleak/cmd/internal/hint"
 )
 
-// Exit statuses. Only leakscan and diff use statusLeak and statusPartial.
+// Exit statuses. Only leakscan and diff use statusLeak and statusPartial, and doctor the first.
 const (
 	statusOK      = 0
 	statusLeak    = 1 // a finding of severity leak
@@ -86,7 +86,7 @@ func (p *program) app() *cli.App {
 		OnUsageError:    usageError,
 		Action:          p.noCommand,
 		Commands: []*cli.Command{
-			p.tcpstatCommand(), p.leakscanCommand(), p.recordCommand(), p.diffCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(),
+			p.tcpstatCommand(), p.leakscanCommand(), p.recordCommand(), p.diffCommand(), p.proxyCommand(), p.demoCommand(), p.demoPartCommand(), p.rulesCommand(), p.doctorCommand(),
 		},
 	}
 }
