@@ -132,8 +132,11 @@ func descriptorFacts(p *diag.Proc, c counts) string {
 			kinds = append(kinds, kind)
 		}
 	}
-	if len(kinds) > 0 {
+	switch {
+	case len(kinds) > 0:
 		s += ": " + strings.Join(kinds, ", ")
+	case p.Open > 0 && len(p.Sockets) == 0:
+		s += ", on what may not be read"
 	}
 	return s
 }
