@@ -1,6 +1,8 @@
 package report
 
 import (
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
@@ -66,8 +68,11 @@ func (s ExamState) cell() Cell { return Cell{Text: examWords[s][0], Raw: examWor
 func (v doctor) document(Options) *Document {
 	doc := &Document{Title: titleOf("doctor", &diag.Snapshot{Host: v.e.Host, At: v.e.At}, v.e.Took)}
 	doc.Sections = append(doc.Sections, v.verdict())
+	if steps := v.remedies(); len(steps) > 0 {
+		doc.Sections = append(doc.Sections, Section{Heading: "how to get the rest", Steps: steps})
+	}
 	checks := &Table{Name: "check", Columns: []Column{
-		{Key: "area", Head: "Area"}, {Key: "name", Head: "Check"}, {Key: "state", Head: "State"}, {Key: "value", Head: "Found", Wrap: true},
+		{Key: "area", Head: "Area"}, {Key: "name", Head: "Check"}, {Key: "state", Head: "State"}, {Key: "found", Head: "Found", Wrap: true},
 		{Key: "note", Head: "Note", Wrap: true},
 	}}
 	area := ""
@@ -90,12 +95,31 @@ func (v doctor) verdict() Section {
 		s = Section{Tone: Warning, Mark: "PART", Heading: "not everything works, or not in full"}
 	}
 	s.Table = &Table{Name: "command", Columns: []Column{
-		{Key: "command", Head: "What works"}, {Key: "state", Head: "State"}, {Key: "why", Head: "Why", Wrap: true}, {Key: "remedy", Head: "How to get it", Wrap: true},
+		{Key: "command", Head: "What works"}, {Key: "state", Head: "State"}, {Key: "why", Head: "Why", Wrap: true}, {Key: "remedy", Head: "See"},
 	}}
 	for _, c := range v.e.Commands {
-		s.Table.Rows = append(s.Table.Rows, []Cell{text(c.Name), c.State.cell(), text(c.Why), text(c.Remedy)})
+		s.Table.Rows = append(s.Table.Rows, []Cell{text(c.Name), c.State.cell(), text(c.Why), v.remedy(c)})
 	}
 	return s
+}
+
+// remedies are what helps, each once.
+func (v doctor) remedies() []string {
+	var list []string
+	for _, c := range v.e.Commands {
+		if c.Remedy != "" && !slices.Contains(list, c.Remedy) {
+			list = append(list, c.Remedy)
+		}
+	}
+	return list
+}
+
+// remedy is a number for people, who find it among the remedies.
+func (v doctor) remedy(c ExamCommand) Cell {
+	if c.Remedy == "" {
+		return Cell{}
+	}
+	return Cell{Text: strconv.Itoa(slices.Index(v.remedies(), c.Remedy) + 1), Raw: c.Remedy}
 }
 
 // doctorSchema changes when a field changes its meaning or goes; new fields may come.
@@ -119,7 +143,7 @@ type wireExamCheck struct {
 	Area  string `json:"area"`
 	Name  string `json:"name"`
 	State string `json:"state"`
-	Value string `json:"value"`
+	Found string `json:"found"`
 	Note  string `json:"note"`
 }
 

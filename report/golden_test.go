@@ -48,6 +48,8 @@ func goldens() []golden {
 		{"tcpstat-bare", Tcpstat(statOf(&diag.Tally{}, "sockets", 0)), Options{}, ""},
 		{"compare", Compare("before", leaking(), "after", clean()), Options{Top: 1}, ""},
 		{"trial", Trials(proved("no-timeout")), Options{Top: 1}, ""},
+		{"doctor", Doctor(exam("web-1", "app")), Options{}, ""},
+		{"doctor-well", Doctor(&Exam{At: noon, Host: webHost, Commands: []ExamCommand{{Name: "tcpstat", State: ExamOK}}}), Options{}, "table"},
 		{"trials", Trials(proved("no-timeout"), doubted()), Options{Top: 1}, ""},
 		{"trials-80", Trials(proved("no-timeout"), doubted()), Options{Top: 1, Width: 80, Color: true}, "table"},
 	}...)

@@ -110,6 +110,7 @@ func hostileValues() map[string]Value {
 		}
 		values[fmt.Sprintf("trials %d", i)] = Trials(trial, trial)
 		values[fmt.Sprintf("diff of lists %d", i)] = Diff(diffed(ssList(s, 1, true), ssList(s+s, 3, false)))
+		values[fmt.Sprintf("doctor %d", i)] = Doctor(exam(s, s))
 		values[fmt.Sprintf("compare %d", i)] = Compare(s, partial(), s+s, partial())
 	}
 	return values

@@ -170,6 +170,7 @@ func TestCSVNumbers(t *testing.T) {
 		"watch": true, "others": true, "end_holders": true, "end_state": true,
 		"leak": true, "host": true, "kernel": true, "judged": true, "whole": true, "kind": true, "match": true, "process": true, "subject": true,
 		"side": true, "taken_at": true, "verdict": true, "pids_before": true, "pids_after": true,
+		"area": true, "command": true, "found": true, "note": true, "remedy": true,
 		"plot": true, "line": true, "at": true, "unit": true,
 		"systemd_unit": true, "container_runtime": true, "container_id": true, "container_name": true, "pod_namespace": true, "pod_name": true, "pod_uid": true,
 	}

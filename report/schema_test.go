@@ -138,6 +138,12 @@ var seriesShape = object{
 	"leakscan": orNull{leakscanShape}, "tcpstat": orNull{tcpstatShape},
 }
 
+var doctorShape = object{
+	"schema": str, "taken_at": orNull{instant}, "host": str, "kernel": str, "took_ms": num, "works": boolean,
+	"commands": list{object{"command": str, "state": str, "why": str, "remedy": str}},
+	"checks":   list{object{"area": str, "name": str, "state": str, "found": str, "note": str}},
+}
+
 // bare values have nothing in any list, and know nothing that may be unknown.
 func bareResult() *diag.Result {
 	p := &procfd.Process{PID: 1, Open: -1}
@@ -178,6 +184,8 @@ func TestSchema(t *testing.T) {
 		{"diff of a restart", Diff(diffed(judged("a", leaking()), judged("b", restarted()))), "sockleak.diff/1", diffShape},
 		{"diff of lists", Diff(diffed(ssList("a", 3, false), ssList("b", 3, true))), "sockleak.diff/1", diffShape},
 		{"diff of nothing", Diff(diffed(judged("a", empty), judged("b", empty))), "sockleak.diff/1", diffShape},
+		{"examination", Doctor(exam("web-1", "app")), "sockleak.doctor/1", doctorShape},
+		{"examination of nothing", Doctor(&Exam{At: noon}), "sockleak.doctor/1", doctorShape},
 		{"trials", Trials(proved("a"), doubted()), "sockleak.demo/1", object{"schema": str, "trials": list{trialShape()}}},
 	} {
 		for _, format := range []string{"json", "jsonl"} {

@@ -107,7 +107,7 @@ func (f *Facts) namespaces() report.ExamCommand {
 	case missing != 0:
 		c.State, c.Why = report.ExamNo, "they may not be entered; of a process in another one /proc/PID/net/tcp is read, without idle times"
 		c.Remedy = f.Rights.Remedy(toEnter, "")
-	case f.Enter != nil:
+	case f.Foreign > 0 && f.Enter != nil:
 		c.State, c.Why, c.Remedy = report.ExamNo, fmt.Sprintf("%d seen, and the first could not be entered: %v", f.Foreign, f.Enter), f.Rights.Remedy(toEnter, "")
 	case f.Foreign == 0:
 		c.Why = "there are none that can be seen"

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,9 +123,9 @@ func containerOf() string {
 	case os.Getenv("KUBERNETES_SERVICE_HOST") != "":
 		return "of a Kubernetes pod"
 	case exists("/.dockerenv"):
-		return "docker"
+		return "docker, as it seems"
 	case exists("/run/.containerenv"):
-		return "podman"
+		return "podman, as it seems"
 	case kind != "":
 		return kind
 	}
@@ -151,13 +153,11 @@ func cgroups() string {
 // namespacesOf looks for other network namespaces, and tries to enter one.
 func (f *Facts) namespacesOf(ctx context.Context, proc *procfd.FS) {
 	f.Enter = errUntried
-	pids, _ := proc.PIDs()
-	f.Processes = len(pids)
+	f.processes(ctx, proc)
 	found, err := proc.Namespaces(ctx)
 	if f.Namespace = err; found == nil {
 		return
 	}
-	f.Denied = found.Denied
 	own := proc.Netns()
 	for _, n := range found.List {
 		if n.Inode == own {
@@ -166,6 +166,26 @@ func (f *Facts) namespacesOf(ctx context.Context, proc *procfd.FS) {
 		if f.Foreign++; f.Foreign == 1 && ctx.Err() == nil {
 			f.Enter = enter(n)
 		}
+	}
+}
+
+// processes counts those that are seen, threads of the kernel left out, and of them those that may not be read.
+func (f *Facts) processes(ctx context.Context, proc *procfd.FS) {
+	pids, _ := proc.PIDs()
+	for _, pid := range pids {
+		if ctx.Err() != nil {
+			return
+		}
+		p, err := proc.Identify(pid)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			f.Denied++
+		case err != nil || p.Kernel || p.Ended():
+			continue
+		case slices.ContainsFunc(p.Gaps, procfd.Gap.Denied) && proc.SameProcess(p): // of one that ends, the link is denied, too
+			f.Denied++
+		}
+		f.Processes++
 	}
 }
 

@@ -50,7 +50,7 @@ func TestRemedy(t *testing.T) {
 			"needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE, which nothing run from here can get: start the container with --cap-add=SYS_PTRACE, or the unit with CapabilityBoundingSet=CAP_SYS_PTRACE",
 		},
 		{
-			"root of a user namespace", rightsWith(func(r *Rights) { r.Confined.User, r.Effective = true, 1<<41 - 1 }), ptrace, "app",
+			"root of a user namespace", rightsWith(func(r *Rights) { r.Confined.User, r.Effective = true, 1<<41-1 }), ptrace, "app",
 			"needs CAP_SYS_PTRACE outside of this user namespace: run on the host, as root of a namespace has none over who is not in it",
 		},
 		{
