@@ -75,36 +75,39 @@ var rightsOps = map[string]func(string) error{
 		}
 		return errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, "hidepid="+number))
 	},
+	// pidns runs the program in a PID namespace of its own, with a proc of that; what listens and connects is the same network.
+	"pidns": func(string) error {
+		os.Setenv(rightsEnv, "proc")
+		return runInside(unix.CLONE_NEWPID | unix.CLONE_NEWNS)
+	},
+	"proc": func(string) error {
+		return errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, ""))
+	},
 	// userns runs the program as root of a user namespace, which takes a process of one thread: a child, for which this one stands.
 	"userns": func(string) error {
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil { // as it is, but for the change of users
 			return err
 		}
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Args[0] = "sockleak"
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		cmd.Env = without(rightsEnv)
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}, GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-		}
-		if err := cmd.Run(); cmd.ProcessState == nil {
-			return err
-		}
-		os.Exit(cmd.ProcessState.ExitCode())
-		return nil
+		os.Unsetenv(rightsEnv)
+		return runInside(unix.CLONE_NEWUSER)
 	},
 }
 
-// without is the environment without a variable.
-func without(name string) []string {
-	var env []string
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, name+"=") {
-			env = append(env, v)
-		}
+// runInside runs this binary once more in new namespaces, and ends as that does.
+func runInside(namespaces uintptr) error {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "sockleak"
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
+	if namespaces&unix.CLONE_NEWUSER != 0 {
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
 	}
-	return env
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		return err
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+	return nil
 }
 
 // beTarget holds a connection whose peer is gone, or one to itself, until its input ends.
@@ -269,6 +272,10 @@ func rightsRows() []rightsRow {
 		{name: "hidepid=4", rights: "hidepid=4 uid=65533", leaking: 2, healthy: 2, all: 3, gap: "is there, and may not be seen.*hidepid=4", allGap: "hidepid=4, which hides", ownerGap: "hidepid=4"},
 		{name: "hidepid=2, the same user", rights: "hidepid=2 uid=65534", leaking: 1, all: 1, allGap: "hidepid=2, which hides"},
 		{name: "hidepid=2, root", rights: "hidepid=2", leaking: 1, all: 1},
+		{
+			name: "a PID namespace in the same network", rights: "pidns", leaking: 2, healthy: 2, all: 3,
+			gap: "no such process.*--pid=host", allGap: "1 in CLOSE-WAIT were silent", ownerGap: "no process of this PID namespace.*--pid=host",
+		},
 		{name: "root of a user namespace", rights: "uid=65534 userns", leaking: 3, healthy: 3, all: 3, gap: needsOutside, ownerGap: "may not be read: needs CAP_.* outside of this user namespace"},
 	}
 }
@@ -296,6 +303,10 @@ func (row *rightsRow) check(t *testing.T) {
 		allGap = row.gap
 	}
 	look(row.all, allGap, "leakscan", "--all")
+	out, _ := reader(t, row.rights, "", append([]string{"leakscan", "--all"}, scanOnce...)...)
+	if told := strings.Contains(out, "holders of sockets that look leaked"); told != (row.all == 3) {
+		t.Errorf("that somebody leaks is told: %v:\n%s", told, out)
+	}
 	out, status := reader(t, row.rights, "", "tcpstat")
 	checkReport(t, out, status, 0, "", "tcpstat")
 	out, status = reader(t, row.rights, "", "tcpstat", "--by", "process")

@@ -104,6 +104,7 @@ func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	snap.At = time.Now()
 	snap.Gaps = append(snap.Gaps, s.endedSince(snap)...)
 	snap.Gaps = append(snap.Gaps, s.hidden()...)
+	snap.Gaps = append(snap.Gaps, s.unseenSuspects(ctx, snap)...)
 	h.Add(snap)
 	return nil
 }
