@@ -112,6 +112,12 @@ func runInside(namespaces uintptr) error {
 
 // beTarget holds a connection whose peer is gone, or one to itself, until its input ends.
 func beTarget(how string) {
+	if strings.Contains(how, "netns") {
+		err := errors.Join(loopbackUp(), syscall.Setgroups(nil), syscall.Setgid(nobodysUID), syscall.Setuid(nobodysUID), unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0))
+		if err != nil {
+			panic(err)
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -144,7 +150,10 @@ func startTarget(t *testing.T, how string) int {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), targetEnv+"="+how, "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
-	if !strings.Contains(how, "root") && os.Geteuid() == 0 {
+	switch {
+	case strings.Contains(how, "netns"): // it changes its user itself, behind its last step as root
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	case !strings.Contains(how, "root") && os.Geteuid() == 0:
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobodysUID, Gid: nobodysUID}}
 	}
 	in, err := cmd.StdinPipe()
@@ -207,6 +216,22 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// TestRightsOfUser is what of the matrix an ordinary user can have: a process of his own, and one that has made itself private.
+func TestRightsOfUser(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("TestRights has this and more")
+	}
+	for how, want := range map[string]int{"leaking": 1, "healthy": 0, "leaking private": 3, "healthy private": 3} {
+		pid := startTarget(t, how)
+		out, status := reader(t, "", "", append([]string{"leakscan", strconv.Itoa(pid)}, scanOnce...)...)
+		gap := ""
+		if want == 3 {
+			gap = "permission denied: needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE"
+		}
+		checkReport(t, out, status, want, gap, how)
+	}
+}
+
 // enter finishes the namespaces that this process was started in.
 func enter(t *testing.T) {
 	t.Helper()
@@ -216,19 +241,24 @@ func enter(t *testing.T) {
 	if err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, "")); err != nil {
 		t.Fatal(err)
 	}
+	if err := loopbackUp(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// loopbackUp has a new network namespace reach itself.
+func loopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer unix.Close(fd)
 	lo, err := unix.NewIfreq("lo")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
-		t.Fatal(err)
-	}
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo)
 }
 
 // rightsRow is one reader of the matrix.
@@ -286,6 +316,7 @@ func TestRightsInside(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) { row.check(t) })
 	}
 	t.Run("setcap", checkSetcap)
+	t.Run("another network namespace", checkForeign)
 }
 
 func (row *rightsRow) check(t *testing.T) {
@@ -351,6 +382,23 @@ func checkSetcap(t *testing.T) {
 	checkReport(t, out, status, 1, "", "leakscan with capabilities, behind hidepid=2")
 	out, status = reader(t, "uid=65533 nonewprivs", binary, args...)
 	checkReport(t, out, status, 3, "no_new_privs", "leakscan with capabilities that have no effect")
+}
+
+// checkForeign looks at a process of another network namespace, which may be read and not be entered.
+func checkForeign(t *testing.T) {
+	pid := startTarget(t, "leaking netns")
+	args := append([]string{"leakscan", strconv.Itoa(pid)}, scanOnce...)
+	out, status := reader(t, "uid=65534", "", args...)
+	checkReport(t, out, status, 3, "enter network namespace: operation not permitted: needs CAP_SYS_ADMIN: run as root, or `sudo setcap cap_sys_admin[+]ep /", "leakscan")
+	out, status = reader(t, "", "", args...)
+	checkReport(t, out, status, 1, "", "leakscan as root")
+	binary := filepath.Join(tmpfs(t), "sockleak")
+	copyFile(t, "/proc/self/exe", binary)
+	if err := unix.Setxattr(binary, "security.capability", fileCaps(1<<21), 0); err != nil {
+		t.Skipf("a file cannot have capabilities: %v", err)
+	}
+	out, status = reader(t, "uid=65534", binary, args...)
+	checkReport(t, out, status, 1, "", "leakscan with CAP_SYS_ADMIN")
 }
 
 // tmpfs is a directory on a file system of its own, until the test ends.

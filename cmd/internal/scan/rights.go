@@ -199,6 +199,14 @@ func (s *Scan) unseen(pid int, err error) error {
 	return goneHint(err)
 }
 
+// notEntered is why sock_diag of a namespace is not to be had, and what would let it be entered.
+func (s *Source) notEntered(netns string, err error) string {
+	if netns == "" || !errors.Is(err, fs.ErrPermission) {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v: %s", err, RightsOf(s.FS).Remedy(procfd.SysAdmin, ""))
+}
+
 // explain says of each process that may not be read what would let it be.
 func explain(proc *procfd.FS, procs []*procfd.Process) {
 	var r *Rights

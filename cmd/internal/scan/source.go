@@ -102,7 +102,10 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 	if s.Kind == "diag" {
 		return nil, hint.Add(err, "--source auto falls back to /proc/net/tcp")
 	}
-	return s.openProc(at, err.Error()+need)
+	if need != "" {
+		return s.openProc(at, err.Error()+need)
+	}
+	return s.openProc(at, s.notEntered(at.Path, err))
 }
 
 // answers asks sock_diag for a listener, of which there are few, once for all namespaces: it may be forbidden to ask where it is not to
