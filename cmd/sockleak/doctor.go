@@ -47,7 +47,7 @@ func (p *program) doctor(c *cli.Context) error {
 	ctx, cancel := context.WithTimeout(c.Context, doctorMost)
 	defer cancel()
 	exam := doctor.Judge(doctor.Read(ctx, fs))
-	if err := c.Context.Err(); err != nil {
+	if err := c.Err(); err != nil {
 		return errors.New("interrupted")
 	}
 	if !exam.Works() {

@@ -303,6 +303,14 @@ func rightsRows() []rightsRow {
 		{name: "hidepid=2, the same user", rights: "hidepid=2 uid=65534", leaking: 1, all: 1, allGap: "hidepid=2, which hides"},
 		{name: "hidepid=2, root", rights: "hidepid=2", leaking: 1, all: 1},
 		{
+			name: "hidepid=2, of its group", rights: "hidepid=2,gid=65533 uid=65533", leaking: 3, healthy: 3, all: 3,
+			gap: needsBoth + " or as the user nobody", ownerGap: "may not be read: needs",
+		},
+		{
+			name: "hidepid=4, of its group", rights: "hidepid=4,gid=65533 uid=65533", leaking: 2, healthy: 2, all: 3,
+			gap: "is there, and may not be seen.*hidepid=4", allGap: "hidepid=4, which hides", ownerGap: "hidepid=4",
+		},
+		{
 			name: "a PID namespace in the same network", rights: "pidns", leaking: 2, healthy: 2, all: 3,
 			gap: "no such process.*--pid=host", allGap: "1 in CLOSE-WAIT were silent", ownerGap: "no process of this PID namespace.*--pid=host",
 		},
@@ -342,6 +350,20 @@ func (row *rightsRow) check(t *testing.T) {
 	checkReport(t, out, status, 0, "", "tcpstat")
 	out, status = reader(t, row.rights, "", "tcpstat", "--by", "process")
 	checkReport(t, out, status, 0, row.ownerGap, "tcpstat --by process")
+	row.examine(t)
+}
+
+// examine has the doctor say the same: all is well where nothing was left out of --all.
+func (row *rightsRow) examine(t *testing.T) {
+	out, status := reader(t, row.rights, "", "doctor")
+	want, worst := 0, "PART "
+	if row.gap+row.allGap != "" && row.rights != "pidns" { // the doctor does not compare sockets with processes
+		want, worst = 1, "OK "
+	}
+	every := regexp.MustCompile(`leakscan of every process \(--all\) +` + worst)
+	if status != want || every.MatchString(out) || !strings.Contains(out, "leakscan of one's own processes       OK") {
+		t.Errorf("doctor: status %d, want %d:\n%s", status, want, out)
+	}
 }
 
 var blanks = regexp.MustCompile(`\s+`)
