@@ -33,7 +33,7 @@ func (s *Scan) unseenSuspects(ctx context.Context, snap *diag.Snapshot) []diag.G
 	if c == nil {
 		return nil
 	}
-	list, err := s.Source.Open("", 0)
+	list, err := s.Source.Open(Place{})
 	if err != nil {
 		return nil // which the namespaces' own lists have told
 	}
