@@ -75,10 +75,10 @@ func FuzzParseLimits(f *testing.F) {
 	f.Add([]byte(limitsFile("unlimited")))
 	f.Add([]byte("Max open files -1 2 files"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		soft, err := parseLimits(b)
+		soft, hard, err := parseLimits(b)
 		if err != nil {
-			if soft != 0 {
-				t.Errorf("%q: %d, %v", b, soft, err)
+			if soft != 0 || hard != 0 {
+				t.Errorf("%q: %d and %d, %v", b, soft, hard, err)
 			}
 			return
 		}
@@ -86,7 +86,7 @@ func FuzzParseLimits(f *testing.F) {
 		if soft != NoLimit {
 			word = strconv.FormatUint(soft, 10)
 		}
-		if again, err := parseLimits([]byte(limitsFile(word))); again != soft || err != nil {
+		if again, _, err := parseLimits([]byte(limitsFile(word))); again != soft || err != nil {
 			t.Errorf("%q: %d, read again: %d, %v", b, soft, again, err)
 		}
 	})
