@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"iter"
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/cmd/internal/record"
@@ -113,13 +115,23 @@ func (s *Source) Open(at Place) (*Sockets, error) {
 func (s *Source) answers(conn *netlinkss.Conn) error {
 	s.asked.Do(func() {
 		for _, err := range conn.Dump(context.Background(), netlinkss.Request{States: netlinkss.Listen.Mask()}) {
-			if !isIncomplete(err) {
+			if isForGood(err) {
 				s.refused = err
 			}
 			break
 		}
 	})
 	return s.refused
+}
+
+// isForGood tells a refusal from what may be over with the next request.
+func isForGood(err error) bool {
+	for _, e := range []error{netlinkss.ErrNotSupported, fs.ErrPermission, syscall.ENOSYS, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT, syscall.EOPNOTSUPP} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p Place) config() *netlinkss.Config { return &netlinkss.Config{Netns: p.Path, Inode: p.Netns} }
