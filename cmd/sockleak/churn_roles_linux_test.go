@@ -32,7 +32,7 @@ func init() {
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
 	parts := map[string]func() error{
 		"stage": churnStage, "server": churnServer, "client": churnClient, "leaker": churnLeaker, "giver": churnGiver, "taker": churnTaker,
-		"storm": churnStorm, "confined": confined, "holder": churnHolder, "peer": churnPeer,
+		"storm": churnStorm, "confined": confined, "crowd": churnCrowd, "holder": churnHolder, "peer": churnPeer,
 	}
 	if err := parts[part](); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", part, err)
