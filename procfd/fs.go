@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,7 +167,7 @@ func (f *FS) NetSysctls() NetSysctls {
 
 func (f *FS) sysctl(name string, i int) int {
 	v, err := f.proc.SysctlInts(name)
-	if err != nil || i >= len(v) || v[i] < 0 {
+	if err != nil || i >= len(v) || v[i] < 0 || v[i] > math.MaxInt32 { // the kernel's are of 32 bits
 		return 0
 	}
 	return v[i]

@@ -244,3 +244,12 @@ func TestNetns(t *testing.T) {
 		t.Errorf("of nothing: %d", got)
 	}
 }
+
+// A number that no kernel has is not told: in seconds it would be past what a duration holds.
+func TestNetSysctlsTooLarge(t *testing.T) {
+	for _, text := range []string{"99999999999999999\n", "2147483648\n", "-1\n", "x\n", ""} {
+		if s := (tree{"sys/net/ipv4/tcp_keepalive_time": text}).mount(t).NetSysctls(); s.KeepaliveTime != 0 {
+			t.Errorf("%q: %v", text, s.KeepaliveTime)
+		}
+	}
+}
