@@ -155,7 +155,7 @@ func TestConfined(t *testing.T) {
 				wantHolder(t, run, holder)
 				wantCounted(t, run, port)
 				file := filepath.Join(t.TempDir(), "r")
-				if out, status := run("record", "--settle", "0", file, holder); status != 0 {
+				if out, status := run("record", "-q", "--settle", "0", file, holder); status != 0 {
 					t.Errorf("record: exit %d, %s", status, out)
 				}
 				wantHolder(t, run, "--from", file, holder)

@@ -266,7 +266,7 @@ func (f *feed) stop(idle chan struct{}) error {
 	}
 	if f.join == nil {
 		if !f.left {
-			f.look.whole = f.waiting
+			f.whole = f.waiting
 		}
 		f.begin(<-f.walked)
 	}
