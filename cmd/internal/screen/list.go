@@ -161,7 +161,7 @@ func (l findingList) empty() string {
 
 func (l findingList) rows(p *palette, which []int) ([]column, [][]cell) {
 	columns := []column{
-		{head: ""}, {head: "Severity"}, {head: "Rule"}, {head: "Process", spare: 5}, {head: "Peer", spare: 6},
+		{head: ""}, {head: "Severity"}, {head: "Rule"}, {head: "Process", spare: 6}, {head: "Peer", spare: 5},
 		{head: "Sockets", right: true}, {head: "Change", right: true, spare: 2}, {head: "Since", right: true, spare: 4}, {head: "What", spare: 1, loose: true},
 	}
 	var rows [][]cell
