@@ -100,6 +100,10 @@ func (m *model) toggleHelp() effect {
 }
 
 func (m *model) freeze() effect {
+	if m.shown == nil { // a blank screen that is kept would wait for a look that it never shows
+		m.note = "nothing to freeze before the first look"
+		return nothing
+	}
 	if m.frozen = !m.frozen; !m.frozen {
 		m.show()
 	}

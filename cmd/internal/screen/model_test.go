@@ -100,6 +100,23 @@ func TestFreeze(t *testing.T) {
 	s.lacks(t, "FROZEN")
 }
 
+// Before the first look there is nothing to freeze: it comes onto the screen.
+func TestFreezeBeforeTheFirstLook(t *testing.T) {
+	s := newStage(Options{Title: "leakscan 4242"})
+	s.press("space")
+	s.shows(t, "nothing to freeze before the first look")
+	s.feed((&film{}).leaking(10))
+	s.shows(t, "idle-no-keepalive")
+	s.lacks(t, "FROZEN", "the first look is under way")
+}
+
+// Where names leave no room for both, the processes are told apart: their peer is often the same.
+func TestNarrowFindingsOfManyProcesses(t *testing.T) {
+	s := newStage(Options{})
+	s.feed((&film{}).frame(nil, madeProcess(4242, strings.Repeat("p", 30)).closeWait(3), madeProcess(4243, strings.Repeat("q", 30)).closeWait(3)))
+	s.shows(t, strings.Repeat("p", 30)+"[4242]", strings.Repeat("q", 30)+"[4243]")
+}
+
 // The chosen row stays the chosen one, wherever the next look has it.
 func TestCursorFollows(t *testing.T) {
 	s := newStage(Options{})
