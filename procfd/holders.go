@@ -1,11 +1,44 @@
 package procfd
 
+import (
+	"errors"
+	"os"
+	"strconv"
+)
+
 // Holder is one descriptor on a socket.
 type Holder struct {
 	PID   int
 	FD    int
 	Task  int // as in [SocketFD]
 	Inode uint64
+}
+
+// Closed reports whether the descriptor is seen not to be on the socket any more. It is false where that cannot be told.
+func (f *FS) Closed(h Holder) bool {
+	dir := f.Path(h.PID, "fd")
+	if h.Task != 0 {
+		dir = f.Path(h.PID, "task", strconv.Itoa(h.Task), "fd")
+	}
+	target, err := os.Readlink(dir + "/" + strconv.Itoa(h.FD))
+	if err == nil {
+		inode, ok := socketInode([]byte(target))
+		return !ok || inode != h.Inode
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if _, err := os.Lstat(f.Path(h.PID)); errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	// Behind a thread that has ended its process's table is not seen, and nothing is in the directory.
+	open, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer open.Close()
+	_, err = open.Readdirnames(1)
+	return err == nil
 }
 
 // Holders finds the processes that have a descriptor on one of the sockets with these inodes. missing is how

@@ -372,7 +372,15 @@ func TestKernelHolders(t *testing.T) {
 	if !slices.Equal(holders, wantHolders) || denied != nil {
 		t.Errorf("found %v, denied %v; want %v", holders, denied, wantHolders)
 	}
+	for _, h := range holders {
+		if f.Closed(h) {
+			t.Errorf("%v is closed", h)
+		}
+	}
 	a.do("close", s.FD)
+	if h := (Holder{PID: a.pid, FD: s.FD, Inode: s.Inode}); !f.Closed(h) {
+		t.Errorf("%v is open", h)
+	}
 	if pids, missing, _, err := f.Holders(map[uint64]bool{s.Inode: true}); err != nil || missing != 1 || len(pids) != 0 {
 		t.Errorf("after closing held by %v, %d missing, %v", pids, missing, err)
 	}
@@ -390,6 +398,11 @@ func TestKernelSearchThreads(t *testing.T) {
 	slices.SortFunc(want, func(a, b Holder) int { return a.PID - b.PID })
 	if !slices.Equal(found, want) || denied != nil {
 		t.Errorf("found %v, denied %v; want %v", found, denied, want)
+	}
+	for _, h := range found {
+		if liveFS(t).Closed(h) {
+			t.Errorf("%v is closed", h)
+		}
 	}
 }
 

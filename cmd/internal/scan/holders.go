@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/procfd"
@@ -46,6 +47,7 @@ func (l *look) holders(ctx context.Context) {
 	}
 	l.share(ctx, &s)
 	l.dropShared()
+	l.dropPassing(ctx)
 	for _, p := range l.judged() {
 		p.Alone = skipped == 0 && !slices.ContainsFunc(denied, func(pid int) bool { return l.family().passesTo(pid, p.PID) })
 		if !p.Alone && skipped == 0 && anyHeld(p, func(h *diag.HeldSocket) bool { return l.mayBeLeft(p, h) }) {
@@ -74,6 +76,40 @@ func (l *look) dropShared() {
 					same[key] = l.Source.FS.SharesTable(p.PID, o.PID)
 				}
 				return same[key]
+			})
+		}
+	}
+}
+
+// passing is longer than a child has the descriptors of its parent that are close-on-exec, between fork and exec, and than another
+// reader has a copy that it asks.
+const passing = 20 * time.Millisecond
+
+// mostAgain is how many descriptors of others are looked at twice.
+const mostAgain = 20_000
+
+// dropPassing takes out the holders that have a connection no more a moment later.
+func (l *look) dropPassing(ctx context.Context) {
+	again := 0
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			again += len(p.Held[i].Others)
+		}
+	}
+	if again == 0 {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(passing):
+	}
+	left := mostAgain
+	for _, p := range l.judged() {
+		for i := range p.Held {
+			h := &p.Held[i]
+			h.Others = slices.DeleteFunc(h.Others, func(o diag.Holder) bool {
+				left--
+				return left >= 0 && l.Source.FS.Closed(procfd.Holder{PID: o.PID, FD: o.FD, Task: o.Task, Inode: uint64(h.Inode)})
 			})
 		}
 	}
