@@ -134,30 +134,34 @@ type faultTargets struct {
 	leaked         int // sockets
 }
 
-// check says what is wrong with the outcome of a scan in which one call has failed; nil: nothing.
-func (ft *faultTargets) check(o *outcome) error {
+// sane says what is wrong with how a run ended, whatever it is of.
+func (o *outcome) sane() error {
 	switch {
 	case o.hung:
 		return errors.New("it hangs")
 	case strings.Contains(o.stderr, "panic") || strings.Contains(o.stderr, "goroutine ") || strings.Contains(o.stderr, "fatal error"):
 		return errors.New("it panics")
-	case o.status == statusFailed:
-		if !strings.HasPrefix(o.stderr, "sockleak: error: ") {
-			return errors.New("status 2 without an error")
-		}
-		return nil
 	case o.status < 0 || o.status > statusPartial:
 		return fmt.Errorf("status %d", o.status)
+	case o.status == statusFailed && !strings.HasPrefix(o.stderr, "sockleak: error: "):
+		return errors.New("status 2 without an error")
 	}
+	return nil
+}
+
+// check says what is wrong with a scan in which one call has failed; nil: nothing. A scan of the two alone has both.
+func (ft *faultTargets) check(o *outcome, alone bool) error {
 	var r faultReport
 	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
 		return fmt.Errorf("no JSON: %w", err)
 	}
 	leaks, others := r.verdict()
-	whole := leaks[ft.leaky] == ft.leaked && len(r.Processes) == 2 && others == 0
+	whole := leaks[ft.leaky] == ft.leaked && others == 0 && (!alone || len(r.Processes) == 2)
 	switch {
 	case leaks[ft.healthy] > 0:
 		return errors.New("the healthy process leaks")
+	case len(leaks) > 1:
+		return fmt.Errorf("others leak: %v", leaks)
 	case leaks[ft.leaky] > ft.leaked:
 		return fmt.Errorf("%d leaked sockets of %d", leaks[ft.leaky], ft.leaked)
 	case !whole && len(r.Gaps) == 0:
@@ -166,6 +170,101 @@ func (ft *faultTargets) check(o *outcome) error {
 		return fmt.Errorf("status %d with %d leaked sockets and the gaps %v", o.status, leaks[ft.leaky], r.Gaps)
 	}
 	return nil
+}
+
+// checkCount does it for tcpstat: of each process both ends of its connections, and a listener.
+func (ft *faultTargets) checkCount(o *outcome) error {
+	var r struct {
+		States []struct {
+			State   string
+			Sockets int
+		}
+		Groups []struct {
+			PID, Sockets int
+		}
+		Gaps []struct{ What string }
+	}
+	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
+		return fmt.Errorf("no JSON: %w", err)
+	}
+	got, want := map[string]int{}, map[string]int{"ESTAB": 2 * ft.leaked, "LISTEN": 2}
+	for _, s := range r.States {
+		got[s.State] = s.Sockets
+	}
+	for _, g := range r.Groups {
+		if g.PID == ft.leaky || g.PID == ft.healthy {
+			got[strconv.Itoa(g.PID)], want[strconv.Itoa(g.PID)] = g.Sockets, ft.leaked+1
+		}
+	}
+	for what, n := range got {
+		if n > want[what] {
+			return fmt.Errorf("%d of %s, and there are %d", n, what, want[what])
+		}
+	}
+	if o.status != statusOK {
+		return fmt.Errorf("status %d", o.status)
+	}
+	if !maps.Equal(got, want) && len(r.Gaps) == 0 {
+		return fmt.Errorf("%v instead of %v, and no gap", got, want)
+	}
+	return nil
+}
+
+// checkRecorded reads a recording, which may lack what it says it lacks.
+func (ft *faultTargets) checkRecorded(o *outcome, dir string) error {
+	if o.status != statusOK {
+		return fmt.Errorf("status %d", o.status)
+	}
+	f, err := os.CreateTemp(dir, "*.jsonl")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteString(o.stdout); err != nil {
+		return err
+	}
+	status, stdout, stderr := command("leakscan", "--from", f.Name(), "--idle", "1ms", "--json")
+	from := &outcome{status: status, stdout: stdout, stderr: stderr}
+	if err := from.sane(); err != nil || status == statusFailed {
+		return errors.Join(fmt.Errorf("what was recorded: %s", stderr), err)
+	}
+	return ft.check(from, true)
+}
+
+// faultCommand is a command line, and what says what is wrong with what came of it.
+type faultCommand struct {
+	args  []string
+	check func(*outcome) error
+	most  int // calls of a kind that fail
+}
+
+// wrong says what is wrong with how a run of the command ended.
+func (fc *faultCommand) wrong(o *outcome) error {
+	if err := o.sane(); err != nil || o.status == statusFailed {
+		return err
+	}
+	return fc.check(o)
+}
+
+// commands are those that are tried. What sees all processes or all sockets is so only where there are no others.
+func (ft *faultTargets) commands(dir string, alone bool) []*faultCommand {
+	leaky, healthy := strconv.Itoa(ft.leaky), strconv.Itoa(ft.healthy)
+	brief := []string{"--idle", "1ms", "--settle", "0", "--json"}
+	two := func(o *outcome) error { return ft.check(o, true) }
+	list := []*faultCommand{
+		{args: slices.Concat([]string{"leakscan", leaky, healthy}, brief), check: two, most: 60},
+		{args: slices.Concat([]string{"leakscan", leaky, healthy, "--deep"}, brief), check: two, most: 12},
+		{args: []string{"record", "-", leaky, healthy, "--settle", "0", "--idle", "1ms"}, check: func(o *outcome) error { return ft.checkRecorded(o, dir) }, most: 12},
+	}
+	if alone {
+		list = append(list,
+			&faultCommand{args: slices.Concat([]string{"leakscan", "--all"}, brief), check: func(o *outcome) error { return ft.check(o, false) }, most: 12},
+			&faultCommand{args: slices.Concat([]string{"leakscan", leaky, healthy, "--source", "proc"}, brief), check: two, most: 12},
+			&faultCommand{args: []string{"tcpstat", "--json"}, check: ft.checkCount, most: 12},
+			&faultCommand{args: []string{"tcpstat", "--by", "process", "--json"}, check: ft.checkCount, most: 12},
+		)
+	}
+	return list
 }
 
 const faultRoleEnv = "SOCKLEAK_TEST_FAULT_ROLE"
@@ -238,30 +337,31 @@ func TestFaults(t *testing.T) {
 		return
 	}
 	ft := &faultTargets{leaky: faultTarget(t, "leaky"), healthy: faultTarget(t, "healthy"), leaked: 2 * faultConnections}
-	args := []string{"leakscan", strconv.Itoa(ft.leaky), strconv.Itoa(ft.healthy), "--idle", "1ms", "--settle", "0", "--json"}
-	clean := faulty(t, args, "", 0, inject.Answer{})
-	if clean.status != statusLeak || ft.check(&clean) != nil {
-		t.Fatalf("without a fault: status %d, %v\n%s%s", clean.status, ft.check(&clean), clean.stdout, clean.stderr)
-	}
-	t.Logf("calls: %v", clean.calls)
 	var runs []func()
 	var failed atomic.Int64
-	for name, errnos := range faults {
-		for i, n := range positions(clean.calls[name], 60) {
-			for k, errno := range errnos {
-				if os.Getenv("SOCKLEAK_FAULTS") != "all" && k != i%len(errnos) {
-					continue
-				}
-				answer := inject.Answer{Errno: errno}
-				if errno == 0 {
-					answer.Most = 7
-				}
-				runs = append(runs, func() {
-					o := faulty(t, args, name, n, answer)
-					if err := ft.check(&o); err != nil && failed.Add(1) < 20 {
-						t.Errorf("%s number %d of %d: %v: %v\n%.2000s%.2000s", name, n, clean.calls[name], errno, err, o.stderr, o.stdout)
+	for _, fc := range ft.commands(t.TempDir(), os.Getenv(aloneEnv) != "") {
+		clean := faulty(t, fc.args, "", 0, inject.Answer{})
+		if err := fc.wrong(&clean); err != nil || clean.status == statusFailed {
+			t.Fatalf("%q, without a fault: status %d, %v\n%s%s", fc.args, clean.status, err, clean.stdout, clean.stderr)
+		}
+		t.Logf("%q: calls: %v", fc.args, clean.calls)
+		for name, errnos := range faults {
+			for i, n := range positions(clean.calls[name], fc.most) {
+				for k, errno := range errnos {
+					if os.Getenv("SOCKLEAK_FAULTS") != "all" && k != i%len(errnos) {
+						continue
 					}
-				})
+					answer := inject.Answer{Errno: errno}
+					if errno == 0 {
+						answer.Most = 7
+					}
+					runs = append(runs, func() {
+						o := faulty(t, fc.args, name, n, answer)
+						if err := fc.wrong(&o); err != nil && failed.Add(1) < 20 {
+							t.Errorf("%q, %s number %d of %d: %v: %v\n%.2000s%.30000s", fc.args, name, n, clean.calls[name], errno, err, o.stderr, o.stdout)
+						}
+					})
+				}
 			}
 		}
 	}

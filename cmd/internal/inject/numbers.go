@@ -2,7 +2,11 @@
 
 package inject
 
-import "golang.org/x/sys/unix"
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
 
 // Numbers are those of the system calls that can be seen, by name.
 var Numbers = map[string]int{
@@ -31,10 +35,11 @@ var Numbers = map[string]int{
 	"renameat2": unix.SYS_RENAMEAT2, "execve": unix.SYS_EXECVE, "mount": unix.SYS_MOUNT,
 }
 
-var names = map[int]string{}
-
-func init() {
+// names are what [Numbers] has, by number.
+var names = sync.OnceValue(func() map[int]string {
+	byNumber := map[int]string{}
 	for name, n := range Numbers {
-		names[n] = name
+		byNumber[n] = name
 	}
-}
+	return byNumber
+})

@@ -114,7 +114,7 @@ func describe(n *notification) *Call {
 
 // nameOf is the number where it has no name here.
 func nameOf(nr int) string {
-	if name, ok := names[nr]; ok {
+	if name, ok := names()[nr]; ok {
 		return name
 	}
 	return fmt.Sprintf("system call %d", nr)
