@@ -135,7 +135,7 @@ func descriptorFacts(p *diag.Proc, c counts) string {
 	switch {
 	case len(kinds) > 0:
 		s += ": " + strings.Join(kinds, ", ")
-	case p.Open > 0 && len(p.Sockets) == 0:
+	case p.Open > 0 && len(c.byState)+c.dark+c.foreign == 0: // else what it has was read, by whoever recorded it
 		s += ", on what may not be read"
 	}
 	return s
