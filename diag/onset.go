@@ -94,7 +94,8 @@ type Growth struct {
 	PerMinute float64 // of all leaks whose rate is known and that go on
 	// FDsIn is when the soft limit of descriptors is reached; 0: not known.
 	FDsIn time.Duration
-	// PortsIn is when the local ports towards PortsPeer are used up, by the leak that is the first; 0: not known.
+	// PortsIn is when the local ports towards PortsPeer are used up at the latest, by the leak that is the first; 0: not known. What
+	// else takes ports there is counted where it is much ([Proc.Destinations]).
 	PortsIn   time.Duration
 	PortsPeer string
 }
@@ -108,10 +109,11 @@ func (r *Result) GrowthOf(p *Proc) Growth {
 		}
 		g.PerMinute += f.Onset.PerMinute
 		size := p.Space.Sysctls.PortHigh - p.Space.Sysctls.PortLow + 1
-		if f.Direction != Connected || f.Peer == "" || size <= 1 || f.Sockets >= size {
+		if f.Direction != Connected || f.Peer == "" || size <= 1 {
 			continue
 		}
-		if in := eta(size-f.Sockets, f.Onset.PerMinute); g.PortsIn == 0 || in < g.PortsIn {
+		left := size - max(f.Sockets, p.portsTaken(f.Peer))
+		if in := eta(left, f.Onset.PerMinute); in > 0 && (g.PortsIn == 0 || in < g.PortsIn) {
 			g.PortsIn, g.PortsPeer = in, f.Peer
 		}
 	}
@@ -121,12 +123,22 @@ func (r *Result) GrowthOf(p *Proc) Growth {
 	return g
 }
 
+// portsTaken is how many local ports of one address are taken towards a peer, by whomever; 0 where they are few.
+func (p *Proc) portsTaken(peer string) (n int) {
+	for _, d := range p.Destinations {
+		if key := keyTo(Connected, d.Peer, 0); key.Peer() == peer {
+			n = max(n, d.Used)
+		}
+	}
+	return n
+}
+
 // etaHorizon is how far ahead a rate is worth anything.
 const etaHorizon = 30 * 24 * time.Hour
 
-// eta is when n more have come; 0 when that is too far ahead to say.
+// eta is when n more have come; 0 when that is too far ahead to say, or they have come.
 func eta(n int, perMinute float64) time.Duration {
-	if perMinute <= 0 || float64(n)/perMinute > etaHorizon.Minutes() {
+	if n <= 0 || perMinute <= 0 || float64(n)/perMinute > etaHorizon.Minutes() {
 		return 0
 	}
 	return time.Duration(float64(n) / perMinute * float64(time.Minute))

@@ -2,6 +2,7 @@ package diag
 
 import (
 	"math"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -143,6 +144,18 @@ func TestGrowthOf(t *testing.T) {
 	want := Growth{PerMinute: 20, FDsIn: 30 * time.Minute, PortsIn: 2800 * time.Minute, PortsPeer: "10.0.0.9:80"}
 	if got := r.GrowthOf(p); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	p.Destinations = []Destination{
+		{Peer: netip.MustParseAddrPort("10.0.0.9:80"), Used: 27_232, TimeWait: 20_000},
+		{Peer: netip.MustParseAddrPort("10.0.0.9:80"), Used: 5},
+		{Peer: netip.MustParseAddrPort("10.0.0.8:80"), Used: 28_000},
+	}
+	if got := r.GrowthOf(p).PortsIn; got != 100*time.Minute {
+		t.Errorf("beside what others take: %v, want 1h40m", got)
+	}
+	p.Destinations[0].Used = 28_232
+	if got := r.GrowthOf(p); got.PortsIn != 0 || got.PortsPeer != "" {
+		t.Errorf("all ports taken: %+v", got)
 	}
 	for _, limit := range []uint64{0, 400, 399, 1 << 31, procfd.NoLimit} {
 		p.SoftLimit = limit

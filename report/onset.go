@@ -214,7 +214,7 @@ func growth(g diag.Growth) string {
 		ends = append(ends, "the descriptor limit in "+diag.FormatDuration(g.FDsIn))
 	}
 	if g.PortsIn > 0 {
-		ends = append(ends, fmt.Sprintf("the local ports to %s in %s", g.PortsPeer, diag.FormatDuration(g.PortsIn)))
+		ends = append(ends, fmt.Sprintf("the local ports to %s within %s", g.PortsPeer, diag.FormatDuration(g.PortsIn)))
 	}
 	if len(ends) > 0 {
 		s += ": " + strings.Join(ends, ", ")

@@ -84,9 +84,9 @@ func TestGrowth(t *testing.T) {
 	}{
 		{diag.Growth{}, ""},
 		{diag.Growth{PerMinute: 7.5, FDsIn: 185 * time.Minute, PortsIn: 680 * time.Minute, PortsPeer: "10.0.0.7:5432"},
-			"7.5 leaked sockets a minute: the descriptor limit in 3h05m, the local ports to 10.0.0.7:5432 in 11h20m"},
+			"7.5 leaked sockets a minute: the descriptor limit in 3h05m, the local ports to 10.0.0.7:5432 within 11h20m"},
 		{diag.Growth{PerMinute: 1}, "1 leaked socket a minute"},
-		{diag.Growth{PerMinute: 0.25, PortsIn: time.Hour, PortsPeer: "p"}, "15 leaked sockets an hour: the local ports to p in 1h00m"},
+		{diag.Growth{PerMinute: 0.25, PortsIn: time.Hour, PortsPeer: "p"}, "15 leaked sockets an hour: the local ports to p within 1h00m"},
 	} {
 		if got := growth(tt.g); got != tt.want {
 			t.Errorf("%q, want %q", got, tt.want)

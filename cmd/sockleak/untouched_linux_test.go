@@ -63,7 +63,7 @@ func newUntouched() *untouched {
 	u.sockets["ended"], there = u.pair(ln)
 	u.write(there, records)
 	u.check(unix.Shutdown(there, unix.SHUT_WR))
-	u.sockets["unsent"], there = u.pair(ln)
+	u.sockets["unsent"], _ = u.pair(ln)
 	u.fill(u.sockets["unsent"])
 	u.sockets["slept on"], there = u.pair(ln)
 	u.sockets["its peer"] = there
