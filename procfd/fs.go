@@ -142,7 +142,8 @@ func parseUptime(line string) time.Duration {
 	if err != nil || !(seconds >= 0 && seconds < 1e9) { // so written, NaN is out of range, too
 		return 0
 	}
-	return time.Duration(seconds * float64(time.Second))
+	// 12.34 is a little less as a float, and a time before the one that the kernel wrote.
+	return time.Duration(math.Round(seconds * float64(time.Second)))
 }
 
 // NetSysctls are the settings of a network namespace that bear on leaks. Zero: could not be read.

@@ -245,7 +245,7 @@ func (p *Process) identify(f *FS) error {
 // Bounds of the arguments that are kept: a process may write some megabytes of them, and every one of its children has the same.
 const (
 	mostArgs     = 4096
-	mostArgBytes = 64 << 10
+	mostArgBytes = 16 << 10
 )
 
 // arguments reads them through a thread that lives; nil when they may not be read.

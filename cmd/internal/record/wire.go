@@ -149,7 +149,7 @@ func (w *wireWho) placeOf() procfd.Place {
 }
 
 // mostArgs is how many bytes of arguments are kept: a class path may have megabytes. A report shows fewer.
-const mostArgs = 64 << 10
+const mostArgs = 16 << 10
 
 func cutArgs(args []string) []string {
 	room := mostArgs
