@@ -235,7 +235,8 @@ func (ft *faultTargets) checkRecorded(o *outcome, dir string) error {
 type faultCommand struct {
 	args  []string
 	check func(*outcome) error
-	most  int // calls of a kind that fail
+	most  int         // calls of a kind that fail
+	alone bool        // no other command runs beside it
 }
 
 // wrong says what is wrong with how a run of the command ended.
@@ -253,7 +254,7 @@ func (ft *faultTargets) commands(dir string, alone bool) []*faultCommand {
 	two := func(o *outcome) error { return ft.check(o, true) }
 	list := []*faultCommand{
 		{args: slices.Concat([]string{"leakscan", leaky, healthy}, brief), check: two, most: 60},
-		{args: slices.Concat([]string{"leakscan", leaky, healthy, "--deep"}, brief), check: two, most: 12},
+		{args: slices.Concat([]string{"leakscan", leaky, healthy, "--deep"}, brief), check: two, most: 12, alone: true}, // it holds copies of sockets
 		{args: []string{"record", "-", leaky, healthy, "--settle", "0", "--idle", "1ms"}, check: func(o *outcome) error { return ft.checkRecorded(o, dir) }, most: 12},
 	}
 	if alone {
@@ -338,6 +339,7 @@ func TestFaults(t *testing.T) {
 	}
 	ft := &faultTargets{leaky: faultTarget(t, "leaky"), healthy: faultTarget(t, "healthy"), leaked: 2 * faultConnections}
 	var runs []func()
+	var turn sync.RWMutex
 	var failed atomic.Int64
 	for _, fc := range ft.commands(t.TempDir(), os.Getenv(aloneEnv) != "") {
 		clean := faulty(t, fc.args, "", 0, inject.Answer{})
@@ -356,6 +358,13 @@ func TestFaults(t *testing.T) {
 						answer.Most = 7
 					}
 					runs = append(runs, func() {
+						if fc.alone {
+							turn.Lock()
+							defer turn.Unlock()
+						} else {
+							turn.RLock()
+							defer turn.RUnlock()
+						}
 						o := faulty(t, fc.args, name, n, answer)
 						if err := fc.wrong(&o); err != nil && failed.Add(1) < 20 {
 							t.Errorf("%q, %s number %d of %d: %v: %v\n%.2000s%.30000s", fc.args, name, n, clean.calls[name], errno, err, o.stderr, o.stdout)
