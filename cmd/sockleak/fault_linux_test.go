@@ -235,8 +235,8 @@ func (ft *faultTargets) checkRecorded(o *outcome, dir string) error {
 type faultCommand struct {
 	args  []string
 	check func(*outcome) error
-	most  int         // calls of a kind that fail
-	alone bool        // no other command runs beside it
+	most  int  // calls of a kind that fail
+	alone bool // no other command runs beside it
 }
 
 // wrong says what is wrong with how a run of the command ended.
