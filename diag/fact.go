@@ -54,10 +54,11 @@ func (d Direction) String() string { return [...]string{"unknown", "accepted", "
 // payload; our FIN counts, too, so that can be told where it is known to be acknowledged (FIN-WAIT-2) or
 // not sent.
 func DirectionOf(s *netlinkss.Socket) Direction {
-	if s.InfoLen() < netlinkss.InfoHasBytes {
+	t := &s.Info
+	// What has sent nothing has sent no bytes, on a kernel that does not count them, too.
+	if s.InfoLen() < netlinkss.InfoHasBytes && !(hasCounters(s) && t.DataSegsOut == 0) {
 		return DirectionUnknown
 	}
-	t := &s.Info
 	switch s.State {
 	case netlinkss.Estab, netlinkss.CloseWait:
 		if t.NotSentBytes > s.SendQ {

@@ -85,7 +85,10 @@ func TestDirectionOf(t *testing.T) {
 		{"our FIN was not acknowledged, it seems", netlinkss.FinWait2, 0, info(10, 0, 10), wholeInfo, DirectionUnknown},
 		{"whether our FIN was sent is not known", netlinkss.FinWait1, 0, info(10, 0, 11), wholeInfo, DirectionUnknown},
 		{"no tcp_info", netlinkss.Estab, 0, info(0, 0, 0), 0, DirectionUnknown},
-		{"cut before bytes_sent", netlinkss.Estab, 0, info(0, 0, 0), netlinkss.InfoHasBytes - 1, DirectionUnknown},
+		{"cut before bytes_sent", netlinkss.Estab, 0, netlinkss.TCPInfo{DataSegsOut: 1}, netlinkss.InfoHasBytes - 1, DirectionUnknown},
+		{"cut before bytes_sent, silent, accepted", netlinkss.Estab, 0, info(0, 0, 0), netlinkss.InfoHasBytes - 1, Accepted},
+		{"cut before bytes_sent, silent, connected", netlinkss.Estab, 0, info(0, 0, 1), netlinkss.InfoHasDataSegs, Connected},
+		{"cut before data_segs_out", netlinkss.Estab, 0, info(0, 0, 1), netlinkss.InfoHasDataSegs - 1, DirectionUnknown},
 		{"cut behind bytes_retrans", netlinkss.Estab, 0, info(0, 0, 1), netlinkss.InfoHasBytes, Connected},
 	} {
 		s := &netlinkss.Socket{State: tt.state, SendQ: tt.sendQ}

@@ -1,6 +1,10 @@
 package diag
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/sockleak/sockleak/netlinkss"
+)
 
 // A relay that cannot write does not read: what its one side sends waits in the receive queue until the other side takes what it
 // has. That is back pressure, and no leak, however long it lasts: that other side is slow, or it is stalled-send's.
@@ -22,7 +26,7 @@ func underPressure(p *Pass, list []*HeldSocket) (waiting, rest []*HeldSocket) {
 	}
 	full := fullLegs(p)
 	for _, h := range list {
-		l, ok := legOf(p.Proc, h, p.Uptime)
+		l, ok := pressedLeg(p, h)
 		i := -1
 		if ok {
 			i = slices.IndexFunc(full, func(other leg) bool { return waitsFor(&l, &other) })
@@ -45,16 +49,29 @@ func fullLegs(p *Pass) []leg {
 		if h.SendQ == 0 || h.Info.NotSentBytes == 0 {
 			continue
 		}
-		if l, ok := legOf(p.Proc, h, p.Uptime); ok {
+		if l, ok := pressedLeg(p, h); ok {
 			legs = append(legs, l)
 		}
 	}
 	return legs
 }
 
+// pressedLeg is the leg of a connection. Before Linux 4.19 the payload that was written is not told, nor is the direction; what was
+// acknowledged and what waits come to as much, but for a SYN.
+func pressedLeg(p *Pass, h *HeldSocket) (leg, bool) {
+	if l, ok := legOf(p.Proc, h, p.Uptime); ok {
+		return l, true
+	}
+	if s := p.Proc.reading(h); s != nil && s.State == netlinkss.Estab && hasCounters(s) && s.InfoLen() < netlinkss.InfoHasBytes {
+		return leg{held: h, traffic: traffic{read: taken(s), written: s.Info.BytesAcked + uint64(s.SendQ)}}, true
+	}
+	return leg{}, false
+}
+
 // waitsFor reports whether l, of which nothing is read, may wait for other, on which nothing can be written.
 func waitsFor(l, other *leg) bool {
-	return l.direction != other.direction && l.held.Socket != other.held.Socket &&
+	apart := l.direction != other.direction || l.direction == DirectionUnknown
+	return apart && l.held.Socket != other.held.Socket &&
 		relayed(l.read, other.written) && relayed(other.read, l.written)
 }
 
