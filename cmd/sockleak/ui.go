@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -18,12 +19,15 @@ import (
 )
 
 type ui struct {
+	mu      sync.Mutex
 	w       io.Writer
 	quiet   bool
 	verbose bool
 }
 
 func (u *ui) say(kind, s string) {
+	u.mu.Lock() // namespaces are read side by side, and tell what they do
+	defer u.mu.Unlock()
 	fmt.Fprintf(u.w, "sockleak: %s%s\n", kind, report.Clean(s))
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -46,7 +47,12 @@ func openTest(t *testing.T) (s *Source, list *Sockets, told *[]string) {
 		t.Fatal(err)
 	}
 	told = &[]string{}
-	s = &Source{Kind: "diag", FS: fs, Detail: func(format string, _ ...any) { *told = append(*told, format) }}
+	var mu sync.Mutex
+	s = &Source{Kind: "diag", FS: fs, Detail: func(format string, _ ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		*told = append(*told, format)
+	}}
 	list, err = s.Open(Place{})
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ type Source struct {
 	FS   *procfd.FS
 	// SiftFrom is from how many descriptors on only those sockets are kept of which there may be something to say; 0: [manyDescriptors].
 	SiftFrom int
-	// Detail takes what is told with -v.
+	// Detail takes what is told with -v. Several goroutines call it.
 	Detail func(format string, args ...any)
 
 	runtimes *procfd.Runtimes // see [Source.containers]
