@@ -111,7 +111,8 @@ func churnServer() error {
 }
 
 // churnOnce is one connection from socket to close. abort: the end is a reset, which leaves no TIME-WAIT.
-func churnOnce(to unix.Sockaddr, first, abort bool) {
+func churnOnce(at *unix.SockaddrInet4, first, abort bool) {
+	to := *at // which connect writes to
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return
@@ -120,7 +121,7 @@ func churnOnce(to unix.Sockaddr, first, abort bool) {
 	if abort {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	if unix.Connect(fd, to) != nil {
+	if unix.Connect(fd, &to) != nil {
 		return
 	}
 	word := []byte("please")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -31,8 +32,13 @@ func shared(t *testing.T) string {
 	return dir
 }
 
+// oneCommand: urfave/cli keeps its help flag in a variable of its own.
+var oneCommand sync.Mutex
+
 // command is what sockleak does with the arguments.
 func command(args ...string) (status int, stdout, stderr string) {
+	oneCommand.Lock()
+	defer oneCommand.Unlock()
 	var out, told bytes.Buffer
 	status = run(context.Background(), append([]string{"sockleak"}, args...), strings.NewReader(""), &out, &told)
 	return status, out.String(), told.String()
