@@ -56,7 +56,7 @@ func (d Direction) String() string { return [...]string{"unknown", "accepted", "
 func DirectionOf(s *netlinkss.Socket) Direction {
 	t := &s.Info
 	// What has sent nothing has sent no bytes, on a kernel that does not count them, too.
-	if s.InfoLen() < netlinkss.InfoHasBytes && !(hasCounters(s) && t.DataSegsOut == 0) {
+	if s.InfoLen() < netlinkss.InfoHasBytes && (!hasCounters(s) || t.DataSegsOut > 0) {
 		return DirectionUnknown
 	}
 	switch s.State {
