@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Holder is one descriptor on a socket.
@@ -39,6 +40,16 @@ func (f *FS) Closed(h Holder) bool {
 	defer open.Close()
 	_, err = open.Readdirnames(1)
 	return err == nil
+}
+
+// StartedWithin reports whether the process was started no longer than d ago. It is false where that cannot be told.
+func (f *FS) StartedWithin(pid int, d time.Duration) bool {
+	uptime := f.Uptime()
+	stat, err := f.stat(pid)
+	if err != nil || uptime == 0 {
+		return false
+	}
+	return (&Process{Start: stat.start}).At(uptime) <= d
 }
 
 // Holders finds the processes that have a descriptor on one of the sockets with these inodes. missing is how

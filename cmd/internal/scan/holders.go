@@ -81,9 +81,13 @@ func (l *look) dropShared() {
 	}
 }
 
-// passing is longer than a child has the descriptors of its parent that are close-on-exec, between fork and exec, and than another
-// reader has a copy that it asks.
-const passing = 20 * time.Millisecond
+const (
+	// passing is longer than another reader has a copy of a socket that it asks.
+	passing = 20 * time.Millisecond
+	// forking is longer than a child has the descriptors of its parent that are close-on-exec, between fork and exec, on a host that
+	// is not overloaded.
+	forking = 300 * time.Millisecond
+)
 
 // mostAgain is how many descriptors of others are looked at twice.
 const mostAgain = 20_000
@@ -103,13 +107,18 @@ func (l *look) dropPassing(ctx context.Context) {
 	case <-ctx.Done():
 	case <-time.After(passing):
 	}
-	left := mostAgain
+	left, young := mostAgain, map[int]bool{}
 	for _, p := range l.judged() {
 		for i := range p.Held {
 			h := &p.Held[i]
 			h.Others = slices.DeleteFunc(h.Others, func(o diag.Holder) bool {
+				forked, known := young[o.PID]
+				if !known && o.PID != p.PID { // else a thread of its own
+					forked = l.Source.FS.StartedWithin(o.PID, forking)
+					young[o.PID] = forked
+				}
 				left--
-				return left >= 0 && l.Source.FS.Closed(procfd.Holder{PID: o.PID, FD: o.FD, Task: o.Task, Inode: uint64(h.Inode)})
+				return forked || left >= 0 && l.Source.FS.Closed(procfd.Holder{PID: o.PID, FD: o.FD, Task: o.Task, Inode: uint64(h.Inode)})
 			})
 		}
 	}

@@ -115,6 +115,9 @@ func (s *Scan) readSpace(ctx context.Context, procs []*procfd.Process, newLook f
 	for ; len(procs) > 0; procs = procs[1:] {
 		l := newLook()
 		err := l.read(ctx, procs)
+		if err == nil && len(l.space.Procs) == 0 {
+			return nil, nil // its own network needs nobody to be entered through
+		}
 		if err == nil {
 			return l.space, nil
 		}
