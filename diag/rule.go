@@ -120,8 +120,8 @@ type Pass struct {
 // sockets leaves it alone: one socket leaks for one reason, the most specific.
 func (p *Pass) Claim(h *HeldSocket) { p.claimed[h.Socket] = true }
 
-// Claimed reports whether an earlier rule has taken a socket.
-func (p *Pass) Claimed(h *HeldSocket) bool { return p.claimed[h.Socket] }
+// Claimed reports whether an earlier rule has taken a socket, or none is to.
+func (p *Pass) Claimed(h *HeldSocket) bool { return h.Passing || p.claimed[h.Socket] }
 
 // claim takes the sockets of a list.
 func (p *Pass) claim(list []*HeldSocket) {

@@ -137,7 +137,7 @@ func otherEnds(p *Pass) {
 	by := map[endKey][]*HeldSocket{}
 	for i := range p.Proc.Held {
 		h := &p.Proc.Held[i]
-		if h.State != netlinkss.CloseWait && h.State != netlinkss.FinWait2 || h.End == nil || len(h.End.Holders) == 0 || !p.Claimed(h) {
+		if h.State != netlinkss.CloseWait && h.State != netlinkss.FinWait2 || h.End == nil || len(h.End.Holders) == 0 || h.Passing || !p.Claimed(h) {
 			continue
 		}
 		holder := slices.MinFunc(h.End.Holders, func(a, b Holder) int { return cmp.Compare(a.PID, b.PID) })

@@ -282,7 +282,7 @@ func closeOnExecOf(items []*HeldSocket) string {
 
 // sharedHere: several processes hold a connection, and this is the first of them that is judged.
 func sharedHere(p *Pass, h *HeldSocket) bool {
-	if !isConnection(h.State) || handedOver(h.FDs) || p.Proc.Runtime == "sshd" {
+	if !isConnection(h.State) || h.Passing || handedOver(h.FDs) || p.Proc.Runtime == "sshd" {
 		return false
 	}
 	others := othersOf(p.Proc, h)

@@ -115,6 +115,9 @@ type HeldSocket struct {
 	readFrom time.Duration
 	// late: it was read behind the end of the dump, by [Space.Late] at the most.
 	late bool
+	// Passing: the process was forked off one that holds it just now, and may be about to become another program, without it: nothing
+	// is said of the process for it.
+	Passing bool
 	// Counted: it is one of [Proc.Usual] as well, and was found to matter later.
 	Counted bool
 }

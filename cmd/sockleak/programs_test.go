@@ -112,6 +112,9 @@ func (z *zooBins) run(t *testing.T, c *zooCase) {
 // judge scans with the thresholds that a user has, when next to nothing can have leaked yet, and with short ones until
 // the report is the truth, and these have passed.
 func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
+	if p.truth.Risks["inherited-fd"] > 0 {
+		time.Sleep(zooForked)
+	}
 	begin := time.Now()
 	if err := z.scan(t, c, p).differs(p.truth.young()); err != nil {
 		return fmt.Errorf("with the thresholds of a user: %w", err)
@@ -149,6 +152,8 @@ const (
 	// zooPast is when the short thresholds have passed, from when all was in place.
 	zooPast     = 1200 * time.Millisecond
 	zooPatience = 20 * time.Second
+	// zooForked is when a child has what it has for good.
+	zooForked = 400 * time.Millisecond
 	zooPoll     = 100 * time.Millisecond
 )
 

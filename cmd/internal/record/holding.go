@@ -121,6 +121,7 @@ const (
 	flagWatch       = 8
 	flagLate        = 10
 	flagCounted     = 11
+	flagPassing     = 12
 )
 
 func newHeldTable() *table[heldRow] {
@@ -149,7 +150,7 @@ func sameHeld(a, b *heldRow) bool {
 func heldFlags(h *diag.HeldSocket, late bool) uint32 {
 	bit := func(b bool, at int) uint32 { return uint32(valueIf(b, 1)) << at }
 	return uint32(h.Keepalive)<<flagKeepalive | bit(h.Asked, flagAsked) | uint32(h.Direction)<<flagDirection | bit(h.Tickets, flagTickets) |
-		uint32(h.CloseOnExec)<<flagCloseOnExec | uint32(h.Watch)<<flagWatch | bit(late, flagLate) | bit(h.Counted, flagCounted)
+		uint32(h.CloseOnExec)<<flagCloseOnExec | uint32(h.Watch)<<flagWatch | bit(late, flagLate) | bit(h.Counted, flagCounted) | bit(h.Passing, flagPassing)
 }
 
 // restore gives back what the row itself has.
@@ -159,7 +160,7 @@ func (r *heldRow) restore(h *diag.HeldSocket, up time.Duration) {
 	h.Task = int(r.task)
 	h.Keepalive, h.Direction = diag.Keepalive(two(flagKeepalive)), diag.Direction(two(flagDirection))
 	h.CloseOnExec, h.Watch = diag.Flag(two(flagCloseOnExec)), procfd.Watch(two(flagWatch))
-	h.Asked, h.Tickets, h.Counted = one(flagAsked), one(flagTickets), one(flagCounted)
+	h.Asked, h.Tickets, h.Counted, h.Passing = one(flagAsked), one(flagTickets), one(flagCounted), one(flagPassing)
 	from := time.Duration(0)
 	if r.read != notTold {
 		from = up.Truncate(time.Millisecond) + time.Duration(r.read)*time.Millisecond

@@ -21,6 +21,7 @@ func (l *look) enrich(ctx context.Context) {
 	l.tickets()
 	l.waits()
 	l.holders(ctx)
+	l.forked()
 	l.flags()
 	l.options()
 	l.destinations(ctx)

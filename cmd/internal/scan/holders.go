@@ -114,13 +114,54 @@ func (l *look) dropPassing(ctx context.Context) {
 			h.Others = slices.DeleteFunc(h.Others, func(o diag.Holder) bool {
 				forked, known := young[o.PID]
 				if !known && o.PID != p.PID { // else a thread of its own
-					forked = l.Source.FS.StartedWithin(o.PID, forking)
+					forked = l.Source.FS.StartedWithin(o.PID, forking+time.Since(l.began))
 					young[o.PID] = forked
 				}
 				left--
 				return forked || left >= 0 && l.Source.FS.Closed(procfd.Holder{PID: o.PID, FD: o.FD, Task: o.Task, Inode: uint64(h.Inode)})
 			})
 		}
+	}
+}
+
+// forked marks what processes that were started just now hold together with their parents: between fork and exec, a child has all that
+// its parent has.
+func (l *look) forked() {
+	children, parents, wanted := []*diag.Proc{}, []int{}, map[uint64]bool{}
+	for _, p := range l.judged() {
+		// What counts is when the descriptors were listed.
+		if l.host.Uptime == 0 || p.At(l.host.Uptime) > forking || p.PPID <= 0 {
+			continue
+		}
+		children = append(children, p)
+		if !slices.Contains(parents, p.PPID) {
+			parents = append(parents, p.PPID)
+		}
+		for i := range p.Held {
+			wanted[uint64(p.Held[i].Inode)] = true
+		}
+		for i := range p.Dark {
+			wanted[p.Dark[i].Inode] = true
+		}
+	}
+	if len(wanted) == 0 {
+		return
+	}
+	type held struct {
+		pid   int
+		inode uint64
+	}
+	theirs := map[held]bool{}
+	found, _ := l.Source.FS.Search(parents, func(inode uint64) bool { return wanted[inode] })
+	for _, f := range found {
+		theirs[held{f.PID, f.Inode}] = true
+	}
+	for _, p := range children {
+		for i := range p.Held {
+			h := &p.Held[i]
+			h.Passing = theirs[held{p.PPID, uint64(h.Inode)}]
+		}
+		p.Dark = slices.DeleteFunc(p.Dark, func(d diag.DarkSocket) bool { return theirs[held{p.PPID, d.Inode}] })
 	}
 }
 
