@@ -154,7 +154,7 @@ const (
 	zooPatience = 20 * time.Second
 	// zooForked is when a child has what it has for good.
 	zooForked = 400 * time.Millisecond
-	zooPoll     = 100 * time.Millisecond
+	zooPoll   = 100 * time.Millisecond
 )
 
 // confirm compares what stands behind the findings with what others see.
