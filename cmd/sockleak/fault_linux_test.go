@@ -347,6 +347,9 @@ func TestFaults(t *testing.T) {
 			t.Fatalf("%q, without a fault: status %d, %v\n%s%s", fc.args, clean.status, err, clean.stdout, clean.stderr)
 		}
 		t.Logf("%q: calls: %v", fc.args, clean.calls)
+		if raced {
+			fc.most /= 4
+		}
 		for name, errnos := range faults {
 			for i, n := range positions(clean.calls[name], fc.most) {
 				for k, errno := range errnos {
