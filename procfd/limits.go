@@ -22,10 +22,13 @@ func parseLimits(b []byte) (soft, hard uint64, err error) {
 	if len(values) != 3 {
 		return 0, 0, errors.New("limits: no line of open files")
 	}
-	if soft, err = parseLimit(values[0]); err == nil {
-		hard, err = parseLimit(values[1])
+	if soft, err = parseLimit(values[0]); err != nil {
+		return 0, 0, err
 	}
-	return soft, hard, err
+	if hard, err = parseLimit(values[1]); err != nil {
+		return 0, 0, err
+	}
+	return soft, hard, nil
 }
 
 func parseLimit(value []byte) (uint64, error) {

@@ -74,6 +74,7 @@ func FuzzParseLimits(f *testing.F) {
 	f.Add([]byte(limitsFile("1024")))
 	f.Add([]byte(limitsFile("unlimited")))
 	f.Add([]byte("Max open files -1 2 files"))
+	f.Add([]byte("Max open files 10 -2 files"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		soft, hard, err := parseLimits(b)
 		if err != nil {
