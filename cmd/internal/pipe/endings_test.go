@@ -170,10 +170,12 @@ var endings = []*ending{
 		name: "close with unread data", parties: oneOfBoth(),
 		end: func(c *cell, p, other *peer) {
 			p.pause()
+			least := 1 // the kernel counts a packet that was read in part as a whole, so little more may fit behind it
 			if c.phase != amidData {
+				least = aWindow
 				other.send(aWindow)
 			}
-			eventually(p.t, "data to leave unread", func() bool { return p.unread() >= aWindow })
+			eventually(p.t, "data to leave unread", func() bool { return p.unread() >= least })
 			p.hush()
 			p.leave(false)
 		},
