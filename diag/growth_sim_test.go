@@ -322,7 +322,11 @@ func totalOf(counts map[string]*verdicts) (all verdicts, list []string) {
 }
 
 func TestGrowthSimulated(t *testing.T) {
-	s := simulate(7, 20)
+	series := 20
+	if raced {
+		series = 4
+	}
+	s := simulate(7, series)
 	for what, counts := range map[string]map[string]*verdicts{"false alarms": s.healthy, "misses": s.leaks} {
 		all, list := totalOf(counts)
 		t.Logf("%s: %d of %d\n%s", what, all.wrong, all.series, lines(list))

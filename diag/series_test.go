@@ -339,6 +339,9 @@ func (l *leakyCrowd) churn(sample, n int) {
 
 // Three times the samples of a process with 19,000 sockets take no more memory.
 func TestSeriesMemory(t *testing.T) {
+	if raced {
+		t.Skip("the race detector has memory of its own, and nothing here is concurrent")
+	}
 	held := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
