@@ -27,6 +27,12 @@ func KeepaliveOf(s *netlinkss.Socket) Keepalive {
 	if s.Inode == 0 {
 		return KeepaliveUnknown // of an orphan in FIN-WAIT-2 this is another timer with the same number
 	}
+	switch {
+	case s.Has(netlinkss.AttrKeepAlive) && s.KeepAlive:
+		return KeepaliveOn
+	case s.Has(netlinkss.AttrKeepAlive):
+		return KeepaliveOff
+	}
 	switch s.Timer {
 	case netlinkss.TimerKeepalive:
 		return KeepaliveOn

@@ -177,6 +177,7 @@ func (j *Join) hold(first uint32, s *netlinkss.Socket, reused bool, known HeldSo
 			holder, held = p, &p.Held[len(p.Held)-1]
 			held.Socket, held.FDs, held.Task = s, j.keepFD(fd.FD), fd.Task
 			held.Keepalive, held.Direction = KeepaliveOf(s), DirectionOf(s)
+			held.Asked = s.Has(netlinkss.AttrKeepAlive)
 			return
 		}
 		if held.Task == fd.Task { // else a copy in a thread's own table: see shareHolders
@@ -409,6 +410,14 @@ func (j *Join) FoundAsked(s *netlinkss.Socket, keepalive bool) {
 			}
 		}
 	})
+}
+
+// Sockets is how many of the namespace's sockets were found that the processes have descriptors on.
+func (j *Join) Sockets() (n int) {
+	for _, part := range j.parts {
+		n += part.found
+	}
+	return n
 }
 
 // Descriptors is how many descriptors on sockets of any kind the processes have.

@@ -61,11 +61,16 @@ func (f *sift) usual(p *Proc, s *netlinkss.Socket, read time.Duration) (facts, b
 	if s.Timer == netlinkss.TimerOff {
 		known |= factNoTimer
 	}
-	idle := time.Duration(min(s.Info.LastDataSent, s.Info.LastDataRecv)) * time.Millisecond
+	more, usual := f.usualSince(p, time.Duration(min(s.Info.LastDataSent, s.Info.LastDataRecv))*time.Millisecond, read)
+	return known | more, usual
+}
+
+// usualSince is usual as far as it depends on how long ago data went either way.
+func (f *sift) usualSince(p *Proc, idle, read time.Duration) (facts, bool) {
 	if idle < f.grace {
-		return known, idle < f.idle
+		return 0, idle < f.idle
 	}
-	return known | factQuiet, idle < f.idle && idle+2*clockTick < f.began(p, read)
+	return factQuiet, idle < f.idle && idle+2*clockTick < f.began(p, read)
 }
 
 // began is how long the process had been running when a socket was read, at the most as long as it really had.

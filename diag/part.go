@@ -2,6 +2,7 @@ package diag
 
 import (
 	"maps"
+	"net/netip"
 	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -12,6 +13,7 @@ type Part struct {
 	join    *Join
 	listens map[listenPort]bool // as far as they are known
 	usual   []Usual             // by process
+	found   int                 // sockets that the join has descriptors on
 	peers   peerSet
 	ports   portSet // of these peers
 	// The host's uptime when it was told last, and the time before that.
@@ -29,6 +31,59 @@ func (p *Part) Clock(uptime time.Duration) {
 	if p.was == 0 {
 		p.was = uptime
 	}
+}
+
+// At tells that what comes next was read at that uptime of the host at the earliest.
+func (p *Part) At(uptime time.Duration) { p.was, p.now = uptime, uptime }
+
+// Brief is a connection of which another source than a dump tells no more than that it may be usual: in ESTAB, of the namespace of the
+// join, no part of an MPTCP connection, and with empty queues.
+type Brief struct {
+	Family      netlinkss.Family
+	Inode       uint32
+	Cookie      uint64
+	Local, Peer netip.AddrPort
+	Idle        time.Duration // since data went either way
+	Timer       bool          // one is running
+	Connected   bool          // opened from here, as its counters say
+}
+
+// AddBrief is [Part.Add] for a usual connection. It reports false for one that is not: that one is to be added with all there is.
+func (p *Part) AddBrief(b *Brief) bool {
+	j := p.join
+	first, ok := j.index.find(uint64(b.Inode))
+	if !ok {
+		return true
+	}
+	if j.sift == nil || !j.index.alone(first) {
+		return false
+	}
+	proc := j.index.fds[first].process()
+	known, usual := j.sift.usualSince(j.procs[proc], b.Idle, p.was)
+	if !usual {
+		return false
+	}
+	if marked, same := j.index.mark(first, b.Cookie); !marked {
+		if !same {
+			j.mu.Lock()
+			j.twice[first] = true
+			j.mu.Unlock()
+		}
+		return true
+	}
+	p.found++
+	known |= factConnection
+	if !b.Timer {
+		known |= factNoTimer
+	}
+	peer := netlinkss.Unmap(b.Peer)
+	fingerprint := printOf(j.seed, peer)
+	if b.Connected {
+		known |= factConnected
+		j.toward.add(fingerprint, peer.Port())
+	}
+	p.count(first, known, fingerprint, b.Local.Port(), peer.Port())
+	return true
 }
 
 // Part is a new part, after the listeners.
@@ -69,6 +124,7 @@ func (p *Part) add(s *netlinkss.Socket, reused bool) {
 		}
 		return
 	}
+	p.found++
 	peer := netlinkss.Unmap(s.Peer)
 	connected := connectedTo(s)
 	fingerprint := uint64(0)
@@ -100,12 +156,19 @@ func (p *Part) pass(first uint32, s *netlinkss.Socket, known facts, fingerprint 
 	if !usual {
 		return false
 	}
-	j.index.fds[first].facts = known | more
-	p.usual[proc].countUsual(more)
-	if int(proc) < len(j.space.Procs) && s.Peer.Port() != 0 && !p.listens[listenPort{proc, s.Local.Port()}] {
+	p.count(first, known|more, fingerprint, s.Local.Port(), s.Peer.Port())
+	return true
+}
+
+// count counts a usual connection, for the one process that holds it.
+func (p *Part) count(first uint32, known facts, fingerprint uint64, local, peer uint16) {
+	j := p.join
+	proc := j.index.fds[first].process()
+	j.index.fds[first].facts = known
+	p.usual[proc].countUsual(known)
+	if int(proc) < len(j.space.Procs) && peer != 0 && !p.listens[listenPort{proc, local}] {
 		p.peers.add(fingerprint, proc)
 	}
-	return true
 }
 
 func factsOf(s *netlinkss.Socket) (f facts) {

@@ -1,10 +1,14 @@
 package diag
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 var closedFD = &Rule{
@@ -73,12 +77,19 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		Severity: severity, Peer: g.Peer(), Direction: g.direction, LocalPort: g.localPort, Sockets: len(g.items), Samples: make([]Sample, 0, len(g.items)),
 		Why: "The kernel has no use for the socket any more and lists it nowhere, but an open descriptor keeps it in memory until it is closed.",
 	}
-	dead, unknown := 0, 0
+	dead, unknown, told := 0, 0, 0
+	errs := map[syscall.Errno]int{}
 	var seen Span
 	for _, d := range g.items {
 		s := darkSample(d)
 		s.Held = p.History.Dark(p.Proc, d)
 		f.Samples = append(f.Samples, s)
+		if d.Told {
+			told++
+		}
+		if d.Err != 0 {
+			errs[d.Err]++
+		}
 		switch d.Alive {
 		case Dead:
 			dead++
@@ -92,18 +103,28 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 	f.Message = fmt.Sprintf("%s holds %s %s", Subject(p.Proc.Process), count(len(g.items),
 		"descriptor on a TCP socket that is", "descriptors on TCP sockets that are"), fateOf(g, dead, unknown, seen))
 	f.Evidence = []Evidence{{"descriptors", strconv.Itoa(len(g.items)), "/proc/PID/fd, inodes in no sock_diag dump"}}
+	how, peers := "TCP_INFO through a pidfd", "SO_PEERNAME"
+	if told == len(g.items)-unknown && told > 0 {
+		how, peers = "BPF iterator over the process's descriptors", "inet_daddr"
+		if unknown == 0 {
+			f.Evidence[0].Source = how
+		}
+	}
 	for _, e := range []struct {
 		field  string
 		n      int
 		source string
 	}{
-		{"dead", dead, "TCP_INFO through a pidfd: state CLOSE, with counters of a connection; SO_PEERNAME: the last peer"},
-		{"never connected", len(g.items) - dead - unknown, "TCP_INFO through a pidfd: state CLOSE, no counters of a connection, or it was disconnected, which clears them"},
+		{"dead", dead, how + ": state CLOSE, with counters of a connection; " + peers + ": the last peer"},
+		{"never connected", len(g.items) - dead - unknown, how + ": state CLOSE, no counters of a connection, or it was disconnected, which clears them"},
 		{"not asked", unknown, "protocol TCP by the descriptor's system.sockprotoname; the socket itself could not be asked"},
 	} {
 		if e.n > 0 {
 			f.Evidence = append(f.Evidence, Evidence{e.field, strconv.Itoa(e.n), e.source})
 		}
+	}
+	if len(errs) > 0 {
+		f.Evidence = append(f.Evidence, Evidence{"pending error", errorsOf(errs), "sk_err by a BPF iterator: the process has not asked for it"})
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)
 	if seen.Known() {
@@ -112,6 +133,29 @@ func darkFinding(p *Pass, g *peerGroup[*DarkSocket], severity Severity) *Finding
 		f.Message += "; seen in one look, so it may be about to connect or to be closed"
 	}
 	return f
+}
+
+// errorsOf is the errors by their names, the most frequent first: 3 ECONNRESET, 1 ETIMEDOUT.
+func errorsOf(errs map[syscall.Errno]int) string {
+	list := slices.SortedFunc(maps.Keys(errs), func(a, b syscall.Errno) int { return cmp.Or(errs[b]-errs[a], cmp.Compare(a, b)) })
+	words := make([]string, len(list))
+	for i, e := range list {
+		words[i] = fmt.Sprintf("%d %s", errs[e], errnoName(e))
+	}
+	return strings.Join(words, ", ")
+}
+
+// errnoNames are those of the errors that Linux leaves on a TCP socket, by their numbers: a file from there may be read elsewhere.
+var errnoNames = map[syscall.Errno]string{
+	32: "EPIPE", 90: "EMSGSIZE", 92: "ENOPROTOOPT", 100: "ENETDOWN", 101: "ENETUNREACH", 103: "ECONNABORTED", 104: "ECONNRESET", 105: "ENOBUFS",
+	110: "ETIMEDOUT", 111: "ECONNREFUSED", 112: "EHOSTDOWN", 113: "EHOSTUNREACH", 71: "EPROTO", 13: "EACCES", 1: "EPERM", 12: "ENOMEM",
+}
+
+func errnoName(e syscall.Errno) string {
+	if name, ok := errnoNames[e]; ok {
+		return name
+	}
+	return "error " + strconv.Itoa(int(e))
 }
 
 // fateOf says what the sockets are, for how long they are known to be that, and whose the connections were.

@@ -84,7 +84,7 @@ func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fin
 		f.Onset = heldOnset(p, g.items)
 	}
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
 		{"held", longest.String(), longest.Source},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}

@@ -100,9 +100,12 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 	var idle spanRange
 	var oldest Span
 	ages := make([]time.Duration, 0, len(g.items))
-	asked := 0
+	asked, told := 0, 0
 	for _, h := range g.items {
-		if h.Asked {
+		switch {
+		case h.Has(netlinkss.AttrKeepAlive):
+			told++
+		case h.Asked:
 			asked++
 		}
 		s := sampleOf(h, p.Uptime)
@@ -115,8 +118,8 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		Subject(p.Proc.Process), count(len(g.items), "ESTAB socket", "ESTAB sockets"), g.towards(),
 		idle.String(), oldest)
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), "sock_diag, joined to /proc/PID/fd by inode"},
-		{"keepalive", KeepaliveOff.String(), keepaliveSource(asked, len(g.items))},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"keepalive", KeepaliveOff.String(), keepaliveSource(asked, told, len(g.items))},
 		{"idle", idle.String(), sourceIdle},
 		{"age", oldest.String(), oldest.Source},
 		{"threshold", FormatDuration(threshold), source},
@@ -133,7 +136,13 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 const sourceIdle = "the younger of tcp_info.last_data_sent and last_data_recv"
 
 // keepaliveSource says how SO_KEEPALIVE was told.
-func keepaliveSource(asked, all int) string {
+func keepaliveSource(asked, told, all int) string {
+	switch {
+	case told == all:
+		return "SO_KEEPALIVE of the socket itself (sk_flags), by a BPF iterator"
+	case told > 0:
+		return fmt.Sprintf("SO_KEEPALIVE of the socket itself: for %d by a BPF iterator, for the others through a pidfd or from the timer", told)
+	}
 	switch asked {
 	case 0:
 		return "inet_diag shows no timer"

@@ -37,15 +37,30 @@ func (s *sieve) add(j *Join, dump []*netlinkss.Socket, took time.Duration) {
 	}
 	rest := slices.DeleteFunc(slices.Clone(dump), listen)
 	var parts sync.WaitGroup
-	for _, half := range [][]*netlinkss.Socket{rest[:len(rest)/2], rest[len(rest)/2:]} {
+	for i, half := range [][]*netlinkss.Socket{rest[:len(rest)/2], rest[len(rest)/2:]} {
 		part := j.Part()
 		parts.Go(func() {
 			for _, k := range half {
-				part.Add(k.Clone())
+				brief := i == 1 && s.briefly(part, k)
+				if !brief {
+					part.Add(k.Clone())
+				}
 			}
 		})
 	}
 	parts.Wait()
+}
+
+// briefly tells of a socket as a source does that has the rest of it only when it is asked again, and reports whether that will do.
+func (s *sieve) briefly(part *Part, k *netlinkss.Socket) bool {
+	if k.State != netlinkss.Estab || k.RecvQ|k.SendQ != 0 || !hasClocks(k) || isMPTCP(k) || k.Inode == 0 {
+		return false
+	}
+	return part.AddBrief(&Brief{
+		Family: k.Family, Inode: k.Inode, Cookie: k.Cookie, Local: k.Local, Peer: k.Peer,
+		Idle:  time.Duration(min(k.Info.LastDataSent, k.Info.LastDataRecv)) * time.Millisecond,
+		Timer: k.Timer != netlinkss.TimerOff, Connected: DirectionOf(k) == Connected,
+	})
 }
 
 // recall is before the end of the join.

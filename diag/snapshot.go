@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
@@ -34,6 +35,8 @@ type Space struct {
 	Netns    uint64 // inode, 0 when it may not be read
 	Sysctls  procfd.NetSysctls
 	TimeWait int // sockets in TIME-WAIT in the namespace
+	// Source is where the sockets were listed, and with whom they were joined by; "": sock_diag, and /proc.
+	Source string
 	// TimeWaitSource is where that number is from, when not from the list of sockets.
 	TimeWaitSource string
 	// Took is how long the reading of the sockets took: their rows are of different moments, so much apart at the most.
@@ -49,6 +52,20 @@ type Space struct {
 
 	listens map[uint16]bool // ports that anybody listens on
 }
+
+// Listed names where the sockets were listed.
+func (s *Space) Listed() string { return cmp.Or(s.Source, "sock_diag") }
+
+// joined names that, and how they were put to their holders.
+func (s *Space) joined() string {
+	if s.Source == SourceIterators {
+		return "BPF iterator over the descriptors of every process"
+	}
+	return s.Listed() + ", joined to /proc/PID/fd by inode"
+}
+
+// SourceIterators is the name of a source that lists descriptors and their sockets together.
+const SourceIterators = "BPF iterators"
 
 // Proc is a process with its sockets.
 type Proc struct {
@@ -237,6 +254,10 @@ type DarkSocket struct {
 	Asked  time.Time // when Info was; the zero time: not known
 	// Direction of the connection that it was.
 	Direction Direction
+	// Told: a BPF iterator told it, and not the socket itself.
+	Told bool
+	// Err is the error that waits for the process to ask for it; 0: none, or not told. Only an iterator can see it and leave it.
+	Err syscall.Errno
 }
 
 // unread: its descriptors could not be read, so what it holds is not known.

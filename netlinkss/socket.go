@@ -45,6 +45,8 @@ const (
 	AttrULP      Attrs = 1 << 19
 	AttrCgroupID Attrs = 1 << 21
 	AttrSockOpt  Attrs = 1 << 22
+	// AttrKeepAlive is no attribute of the kernel's: another source than sock_diag tells [Socket.KeepAlive].
+	AttrKeepAlive Attrs = 1 << 31
 )
 
 // Shutdown bits of [Socket.Shutdown].
@@ -106,6 +108,7 @@ type Socket struct {
 	CgroupID   uint64
 	MemInfo    [4]uint32 // struct inet_diag_meminfo: rmem, wmem, fmem, tmem
 	SkMem      SkMem
+	KeepAlive  bool // SO_KEEPALIVE; see AttrKeepAlive
 	Congestion Name
 	ULP        Name
 	Info       TCPInfo

@@ -177,7 +177,7 @@ func BenchmarkOwners(b *testing.B) {
 	owners := func(b *testing.B, inodes []int) func() {
 		w := want(inodes)
 		return func() {
-			o, err := f.ownersAmong(b.Context(), w, among)
+			o, err := f.ownersAmong(b.Context(), w, among, nil)
 			must(b, err)
 			if o.Missing != 0 {
 				b.Fatalf("%d missing", o.Missing)

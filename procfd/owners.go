@@ -1,5 +1,11 @@
 package procfd
 
+// Inodes tells the inodes of the sockets on which a process has descriptors, in all of its tables, with most descriptors at the most, 0:
+// not known. alone tells that no other process is as large that is still to be read. It may tell some more than once, and from several
+// goroutines at a time. With an
+// error, what it told before holds.
+type Inodes func(pid, most int, alone bool, take func(inode uint64)) error
+
 // Owner is a process that owns sockets that were wanted.
 type Owner struct {
 	PID   int

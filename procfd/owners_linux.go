@@ -20,13 +20,16 @@ const mostSweeps = 3
 // A process was seen to have a descriptor on its sockets at some moment of the call, and was there behind that. Who else holds
 // the sockets of one that has ended meanwhile is looked for again. What [Wanted.Each] tells afterwards are indices of
 // Owned.Processes. The error is that of listing the processes, or the context's.
-func (f *FS) Owners(ctx context.Context, w *Wanted) (*Owned, error) {
-	return f.ownersAmong(ctx, w, f.PIDs)
+//
+// inodes, if it is not nil, tells what sockets a process has quicker than its directory. Several goroutines call it. A process for which it
+// fails is read by its directory.
+func (f *FS) Owners(ctx context.Context, w *Wanted, inodes Inodes) (*Owned, error) {
+	return f.ownersAmong(ctx, w, f.PIDs, inodes)
 }
 
 // ownersAmong asks the processes that list gives.
-func (f *FS) ownersAmong(ctx context.Context, w *Wanted, list func() ([]int, error)) (*Owned, error) {
-	o := &ownership{fs: f, wanted: w}
+func (f *FS) ownersAmong(ctx context.Context, w *Wanted, list func() ([]int, error), inodes Inodes) (*Owned, error) {
+	o := &ownership{fs: f, wanted: w, inodes: inodes}
 	w.reset()
 	for range mostSweeps {
 		pids, err := list()
@@ -48,6 +51,7 @@ func (f *FS) ownersAmong(ctx context.Context, w *Wanted, list func() ([]int, err
 type ownership struct {
 	fs     *FS
 	wanted *Wanted
+	inodes Inodes
 	owners []Owner  // with number 0 when a process got nothing or has ended
 	unread []Unread // of the last sweep
 }
@@ -61,7 +65,7 @@ func (o *ownership) sweep(ctx context.Context, list []candidate) (again bool) {
 	owners = o.owners[base:]
 	o.unread = nil
 	var mu sync.Mutex
-	s := &sweep{fs: o.fs, list: list, over: func(i int) bool { return o.wanted.over(base+uint32(i)) || ctx.Err() != nil }}
+	s := &sweep{fs: o.fs, list: list, inodes: o.inodes, over: func(i int) bool { return o.wanted.over(base+uint32(i)) || ctx.Err() != nil }}
 	s.walked = func(i, dir int, u unread) {
 		if claims[i].Load() {
 			owners[i] = ownerAt(dir, list[i].pid)
@@ -154,4 +158,15 @@ func readAt(dir int, name string, buf []byte) []byte {
 	defer unix.Close(fd)
 	n, _ := unix.Read(fd, buf)
 	return buf[:max(n, 0)]
+}
+
+// Owner is who a process is; false when it has ended.
+func (f *FS) Owner(pid int) (Owner, bool) {
+	dir, err := openDir(f.Path(pid))
+	if err != nil {
+		return Owner{}, false
+	}
+	defer unix.Close(dir)
+	o := ownerAt(dir, pid)
+	return o, o.PID != 0
 }

@@ -35,7 +35,7 @@ func want[T int | uint64](inodes ...[]T) *Wanted {
 // ownersOf are the numbers of the processes by slot, 0 for none. Only some are asked: others of the machine can be slow.
 func ownersOf(t testing.TB, f *FS, w *Wanted, among ...int) (pids []int, o *Owned) {
 	t.Helper()
-	o, err := f.ownersAmong(t.Context(), w, func() ([]int, error) { return among, nil })
+	o, err := f.ownersAmong(t.Context(), w, func() ([]int, error) { return among, nil }, nil)
 	must(t, err)
 	pids = make([]int, w.Len())
 	missing := 0
@@ -64,7 +64,7 @@ func ownersOp(r *reply, args []int) error {
 	if err != nil {
 		return err
 	}
-	o, err := f.ownersAmong(context.Background(), want(args[1:]), func() ([]int, error) { return []int{args[0], os.Getpid()}, nil })
+	o, err := f.ownersAmong(context.Background(), want(args[1:]), func() ([]int, error) { return []int{args[0], os.Getpid()}, nil }, nil)
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func TestKernelOwnersHere(t *testing.T) {
 	inode, err := inodeOf(fd)
 	must(t, err)
 	dup(t, denseFrom) // so that it is among the first, and the last
-	o, err := liveFS(t).Owners(t.Context(), want([]uint64{inode}))
+	o, err := liveFS(t).Owners(t.Context(), want([]uint64{inode}), nil)
 	must(t, err)
 	if o.Missing != 0 || len(o.Processes) != 1 || o.Processes[0].PID != os.Getpid() || o.Unread != nil {
 		t.Errorf("%+v", o)
@@ -292,7 +292,7 @@ func TestKernelOwnersChurn(t *testing.T) {
 func TestOwnersInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if o, err := liveFS(t).Owners(ctx, want([]uint64{1})); o != nil || !errors.Is(err, context.Canceled) {
+	if o, err := liveFS(t).Owners(ctx, want([]uint64{1}), nil); o != nil || !errors.Is(err, context.Canceled) {
 		t.Errorf("owners %v, error %v, want none and that of the context", o, err)
 	}
 }

@@ -52,6 +52,8 @@ type Process struct {
 	Open      int // open descriptors, -1 when they may not be counted
 	SoftLimit uint64
 	ByKind    [NumKinds]int
+	// ByProto are the descriptors on sockets; all 0 where /proc is the source, which tells it of each socket by itself.
+	ByProto   [NumProtos]int
 	Sockets   []SocketFD // by task, then by descriptor
 	Epolls    []int      // descriptors of epoll sets, in their order
 	Urings    []int      // descriptors of io_uring rings, in their order

@@ -69,4 +69,7 @@ func (f *FS) Search(pids []int, want func(inode uint64) bool) (found []Holder, d
 }
 
 // Owners is refused.
-func (*FS) Owners(context.Context, *Wanted) (*Owned, error) { return nil, errLinuxOnly }
+func (*FS) Owners(context.Context, *Wanted, Inodes) (*Owned, error) { return nil, errLinuxOnly }
+
+// Owner is refused.
+func (*FS) Owner(int) (Owner, bool) { return Owner{}, false }

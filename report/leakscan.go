@@ -59,7 +59,17 @@ func findingSections(findings []*diag.Finding, o Options) []Section {
 }
 
 func titleOf(command string, s *diag.Snapshot, took time.Duration) string {
-	return titleAt(command, s) + " · took " + diag.FormatDuration(took)
+	return titleAt(command, s) + " · took " + diag.FormatDuration(took) + sourceOf(s)
+}
+
+// sourceOf names the iterators where they told of the sockets. That it is /proc/net/tcp is a gap.
+func sourceOf(s *diag.Snapshot) string {
+	for _, space := range s.Spaces {
+		if space.Source == diag.SourceIterators {
+			return " · by " + diag.SourceIterators
+		}
+	}
+	return ""
 }
 
 // titleAt says where and when.

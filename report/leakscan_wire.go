@@ -45,6 +45,7 @@ type wireProcess struct {
 	// NSPIDs are its numbers in the PID namespaces below the one that was read, the innermost last.
 	NSPIDs   []int         `json:"ns_pids"`
 	Netns    uint64        `json:"netns"`
+	Source   string        `json:"source"` // sock_diag, BPF iterators or /proc/net/tcp
 	FDs      wireFDs       `json:"fds"`
 	Sockets  wireTCPCounts `json:"sockets"`
 	RSSBytes *uint64       `json:"rss_bytes"`
@@ -79,6 +80,8 @@ type wireFDs struct {
 	SoftLimit *uint64        `json:"soft_limit"`
 	ByKind    map[string]int `json:"by_kind"`
 	PipePairs int            `json:"pipe_pairs"`
+	// ByProtocol are the sockets, null where nothing told it in one go.
+	ByProtocol map[string]int `json:"sockets_by_protocol"`
 }
 
 type wireTCPCounts struct {
@@ -250,7 +253,7 @@ func idleThreshold(r *diag.Result) time.Duration {
 func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	w := wireProcess{
-		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns,
+		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns, Source: p.Space.Listed(),
 		Unit: stated(p.Place.Unit), Container: wireContainerOf(&p.Place), NSPIDs: append([]int{}, p.Inner...),
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{
@@ -285,6 +288,14 @@ func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	for k, n := range p.ByKind {
 		if n > 0 {
 			w.FDs.ByKind[procfd.Kind(k).String()] = n
+		}
+	}
+	for proto, n := range p.ByProto {
+		if n > 0 {
+			if w.FDs.ByProtocol == nil {
+				w.FDs.ByProtocol = map[string]int{}
+			}
+			w.FDs.ByProtocol[procfd.Proto(proto).String()] = n
 		}
 	}
 	return w

@@ -129,6 +129,9 @@ func descriptorFacts(p *diag.Proc, c counts) string {
 			if procfd.Kind(k) == procfd.KindPipe && p.PipePairs > 0 {
 				kind += " (" + pipePairs(p.PipePairs, c.estab) + ")"
 			}
+			if protos := protocols(p.Process); procfd.Kind(k) == procfd.KindSocket && protos != "" {
+				kind += " (" + protos + ")"
+			}
 			kinds = append(kinds, kind)
 		}
 	}
@@ -139,6 +142,20 @@ func descriptorFacts(p *diag.Proc, c counts) string {
 		s += ", on what may not be read"
 	}
 	return s
+}
+
+// protocols are those of the sockets, where they are not all TCP's and a source has told them.
+func protocols(p *procfd.Process) string {
+	if p.ByProto[procfd.ProtoTCP] == p.ByKind[procfd.KindSocket] {
+		return ""
+	}
+	var parts []string
+	for proto, n := range p.ByProto {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", procfd.Proto(proto), n))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // pipePairs are pipes with both ends in one process. A few are those by which it wakes itself; splice has one for each connection,

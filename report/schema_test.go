@@ -42,9 +42,9 @@ var leakscanShape = object{
 	"schema": str, "taken_at": instant, "host": str, "kernel": str, "took_ms": num,
 	"thresholds": object{"idle_ms": num, "grace_ms": num}, "rules": list{str},
 	"processes": list{object{
-		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num,
+		"pid": num, "name": str, "exe": str, "runtime": str, "uid": num, "started_at": instant, "cgroup": str, "netns": num, "source": str,
 		"unit": strNull, "container": containerShape, "ns_pids": list{num},
-		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}, "pipe_pairs": num},
+		"fds":       object{"open": numNull, "soft_limit": numNull, "by_kind": numbered{"": num}, "pipe_pairs": num, "sockets_by_protocol": orNull{numbered{"": num}}},
 		"rss_bytes": num, "args": list{str}, "sockets": object{"by_state": numbered{"": num}, "closed_fd": num, "orphans": num},
 		"leaked": num, "risks": num, "leak_per_minute": numNull, "fd_limit_in_ms": numNull, "ports_out_in_ms": numNull, "ports_out_peer": strNull,
 		"accept_queues": list{object{"local": str, "waiting": num, "backlog": num, "peer_closed": numNull}},

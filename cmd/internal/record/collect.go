@@ -6,6 +6,7 @@ import (
 
 	"github.com/sockleak/sockleak/diag"
 	"github.com/sockleak/sockleak/netlinkss"
+	"github.com/sockleak/sockleak/procfd"
 )
 
 // collector takes one sample apart.
@@ -241,6 +242,10 @@ func (c *collector) row(netns uint64, s, is *netlinkss.Socket) (uint32, error) {
 func (c *collector) darken(proc uint32, d *diag.DarkSocket) (err error) {
 	row := darkRow{
 		proc: proc, fd: int32Of(d.FD), task: int32Of(d.Task), inode: d.Inode, alive: uint8(d.Alive), direction: uint8(d.Direction),
+		errno: uint32(d.Err),
+	}
+	if d.Told {
+		row.told = 1
 	}
 	if row.sock, err = c.row(darkNetns, darkSocket(d), nil); err != nil {
 		return err
@@ -255,6 +260,9 @@ func (c *collector) darken(proc uint32, d *diag.DarkSocket) (err error) {
 // loose is the word of what few processes have; 0: nothing.
 func (c *collector) loose(p *diag.Proc, netns uint64) (uint32, error) {
 	w := wireLoose{Destinations: p.Destinations, Passed: p.Passed(), Gaps: wireGaps(p.Gaps)}
+	if p.ByProto != [procfd.NumProtos]int{} {
+		w.Protocols = p.ByProto[:]
+	}
 	slots := func(list []*netlinkss.Socket) (all []uint32, err error) {
 		for _, s := range list {
 			slot, err := c.socket(netns, s)
@@ -282,7 +290,7 @@ func (c *collector) loose(p *diag.Proc, netns uint64) (uint32, error) {
 	for _, kin := range p.Kin {
 		w.Kin = append(w.Kin, c.procs[kin].slot)
 	}
-	if len(w.Queues)+len(w.Destinations)+len(w.Passed)+len(w.Kin)+len(w.Gaps) == 0 && w.Again == nil {
+	if len(w.Queues)+len(w.Destinations)+len(w.Passed)+len(w.Kin)+len(w.Gaps)+len(w.Protocols) == 0 && w.Again == nil {
 		return 0, nil
 	}
 	return c.words.word(&w)
@@ -340,7 +348,7 @@ func (c *collector) line() (*wireSample, error) {
 	}
 	for i, space := range c.list {
 		word, err := c.words.word(wireSpace{
-			Netns: space.Netns, Sysctls: space.Sysctls, Source: text(space.TimeWaitSource), Listens: space.Listens(), Gaps: wireGaps(space.Gaps),
+			Netns: space.Netns, Sysctls: space.Sysctls, Source: text(space.TimeWaitSource), Listed: text(space.Source), Listens: space.Listens(), Gaps: wireGaps(space.Gaps),
 		})
 		if err != nil {
 			return nil, err

@@ -183,6 +183,8 @@ type darkRow struct {
 	fd, task         int32
 	inode            uint64
 	alive, direction uint8
+	told             uint8
+	errno            uint32
 }
 
 func newDarkTable() *table[darkRow] {
@@ -195,6 +197,8 @@ func newDarkTable() *table[darkRow] {
 		number("inode", func(d *r) *uint64 { return &d.inode }),
 		number("alive", func(d *r) *uint8 { return &d.alive }),
 		number("direction", func(d *r) *uint8 { return &d.direction }),
+		number("told", func(d *r) *uint8 { return &d.told }),
+		number("errno", func(d *r) *uint32 { return &d.errno }),
 	}}
 }
 

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -85,6 +86,9 @@ func (c *chance) fill(v reflect.Value) {
 	case reflect.TypeFor[diag.Keepalive](), reflect.TypeFor[diag.Direction](), reflect.TypeFor[diag.Flag](), reflect.TypeFor[procfd.Watch](),
 		reflect.TypeFor[diag.Alive]():
 		v.SetUint(uint64(c.IntN(3)))
+		return
+	case reflect.TypeFor[syscall.Errno]():
+		v.SetUint(uint64(c.IntN(200)))
 		return
 	}
 	switch v.Kind() {

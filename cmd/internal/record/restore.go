@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
@@ -130,7 +131,7 @@ func (r *restorer) space(l *wireSpaceLine) (*diag.Space, error) {
 		return nil, err
 	}
 	space := &diag.Space{
-		Netns: w.Netns, Sysctls: w.Sysctls, TimeWaitSource: string(w.Source), Gaps: gapsOf(w.Gaps),
+		Netns: w.Netns, Sysctls: w.Sysctls, TimeWaitSource: string(w.Source), Source: string(w.Listed), Gaps: gapsOf(w.Gaps),
 		TimeWait: l.TimeWait, Orphans: l.Orphans, Took: l.Took, Ended: l.Ended, Late: l.Late,
 	}
 	space.SetListens(w.Listens)
@@ -279,7 +280,7 @@ func (r *restorer) darks() error {
 		}
 		p.Dark = append(p.Dark, diag.DarkSocket{
 			FD: int(row.fd), Task: int(row.task), Inode: row.inode, Cookie: s.Cookie, Alive: diag.Alive(row.alive), Local: s.Local, Peer: s.Peer,
-			Info: s.Info, Direction: diag.Direction(row.direction),
+			Info: s.Info, Direction: diag.Direction(row.direction), Told: row.told != 0, Err: syscall.Errno(row.errno),
 		})
 		return nil
 	})
@@ -300,6 +301,7 @@ func (r *restorer) looses() error {
 			return err
 		}
 		p := r.procs[slot]
+		copy(p.ByProto[:], w.Protocols)
 		p.Destinations, p.Gaps = slices.Clone(w.Destinations), gapsOf(w.Gaps)
 		p.SetPassed(w.Passed)
 		for _, kin := range w.Kin {

@@ -117,6 +117,7 @@ type trait struct {
 	Protocol uint8            `json:"protocol,omitempty"`
 	V6Only   uint8            `json:"v6only,omitempty"`
 	SockOpt  uint16           `json:"sockopt,omitempty"`
+	Keep     bool             `json:"keepalive,omitempty"`
 	Mark     uint32           `json:"mark,omitempty"`
 	ClassID  uint32           `json:"class_id,omitempty"`
 	CgroupID uint64           `json:"cgroup_id,omitempty"`
@@ -133,7 +134,7 @@ const notKept = netlinkss.AttrMemInfo | netlinkss.AttrSkMem
 func traitOf(netns uint64, s *netlinkss.Socket) trait {
 	return trait{
 		Netns: netns, Family: s.Family, If: s.Interface, UID: s.UID, Attrs: s.Attrs() &^ notKept, InfoLen: uint16(s.InfoLen()),
-		Shutdown: s.Shutdown, TOS: s.TOS, TClass: s.TClass, Protocol: s.Protocol, V6Only: s.V6Only, SockOpt: s.SockOpt,
+		Shutdown: s.Shutdown, TOS: s.TOS, TClass: s.TClass, Protocol: s.Protocol, V6Only: s.V6Only, SockOpt: s.SockOpt, Keep: s.KeepAlive,
 		Mark: s.Mark, ClassID: s.ClassID, CgroupID: s.CgroupID, Cong: s.Congestion, ULP: s.ULP,
 		Options: s.Info.Options, WScale: s.Info.WScale, Flags: s.Info.Flags,
 	}
@@ -141,6 +142,7 @@ func traitOf(netns uint64, s *netlinkss.Socket) trait {
 
 func (t *trait) restore(s *netlinkss.Socket) {
 	s.Family, s.Interface, s.UID, s.Shutdown, s.TOS, s.TClass = t.Family, t.If, t.UID, t.Shutdown, t.TOS, t.TClass
+	s.KeepAlive = t.Keep
 	s.Protocol, s.V6Only, s.SockOpt, s.Mark, s.ClassID, s.CgroupID = t.Protocol, t.V6Only, t.SockOpt, t.Mark, t.ClassID, t.CgroupID
 	s.Congestion, s.ULP = t.Cong, t.ULP
 	s.Info.Options, s.Info.WScale, s.Info.Flags = t.Options, t.WScale, t.Flags

@@ -56,6 +56,7 @@ type wireSpace struct {
 	Netns   uint64            `json:"netns"`
 	Sysctls procfd.NetSysctls `json:"sysctls"`
 	Source  text              `json:"time_wait_source"`
+	Listed  text              `json:"listed,omitempty"`
 	Listens []uint16          `json:"listens"`
 	Gaps    []wireGap         `json:"gaps"`
 }
@@ -189,6 +190,7 @@ type wireLoose struct {
 	Again        *wireAgain         `json:"again,omitempty"`
 	Kin          []uint32           `json:"kin,omitempty"`
 	Gaps         []wireGap          `json:"gaps,omitempty"`
+	Protocols    []int              `json:"protocols,omitempty"` // of its sockets, in the order of procfd
 }
 
 type wireQueue struct {

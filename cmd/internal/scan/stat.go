@@ -222,7 +222,7 @@ func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
 	}
 	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
 	t.Wanted(wanted.Add)
-	owned, err := c.Source.FS.Owners(ctx, wanted)
+	owned, err := c.Source.FS.Owners(ctx, wanted, nil)
 	if err != nil {
 		return nil, err
 	}
