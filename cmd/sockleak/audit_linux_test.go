@@ -120,6 +120,8 @@ func (a *audit) wrong(c *inject.Call) string {
 		if c.Args[0]&^(unix.CLONE_FS|unix.CLONE_FILES) != 0 {
 			return "a namespace"
 		}
+	case "bpf":
+		return a.bpf(c)
 	case "prlimit64":
 		if c.Args[0] != 0 {
 			return "of another process"
@@ -134,6 +136,33 @@ func (a *audit) wrong(c *inject.Call) string {
 		}
 	}
 	return ""
+}
+
+// bpf: programs are loaded and run as iterators, which show what there is, and on a socket to try whether they load.
+func (a *audit) bpf(c *inject.Call) string {
+	const (
+		mapCreate, mapUpdate, load, info, btfLoad, mapFreeze, link, iterate, token = 0, 2, 5, 15, 18, 22, 28, 33, 36
+
+		socketFilter, kprobe, tracing = 1, 2, 26 // types of programs
+		traceIter                     = 28       // what a program is attached as
+	)
+	attr := c.Bytes(c.Args[1], 12)
+	if attr == nil {
+		return "what cannot be seen"
+	}
+	switch c.Args[0] {
+	case mapCreate, mapUpdate, info, btfLoad, mapFreeze, iterate, token:
+		return ""
+	case load:
+		if kind := binary.NativeEndian.Uint32(attr); kind == socketFilter || kind == kprobe || kind == tracing { // the first two have no effect unless attached
+			return ""
+		}
+	case link:
+		if binary.NativeEndian.Uint32(attr[8:]) == traceIter {
+			return ""
+		}
+	}
+	return fmt.Sprintf("command %d, % x", c.Args[0], attr)
 }
 
 // opened: files are read, and descriptors of others are not opened anew, which has effects where they are devices, pipes and the like.
@@ -166,7 +195,11 @@ func TestSystemCalls(t *testing.T) {
 	for _, args := range [][]string{
 		{"leakscan", target, "--deep"}, {"leakscan", target, "--source", "proc"}, {"leakscan", "--all", "--netns", "all"}, {"leakscan", target, "--interval", "10ms", "--count", "3"},
 		{"tcpstat"}, {"tcpstat", "--netns", "all"}, {"tcpstat", "--by", "process"}, {"tcpstat", "--by", "container"}, {"record", "-", target},
+		{"leakscan", target, "--source", "bpf"}, {"tcpstat", "--by", "process", "--source", "bpf"},
 	} {
+		if os.Geteuid() != 0 && slices.Contains(args, "bpf") {
+			continue
+		}
 		a := newAudit(t)
 		var out bytes.Buffer
 		cmd := exec.Command("/proc/self/exe", args...)

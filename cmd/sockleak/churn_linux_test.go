@@ -36,6 +36,7 @@ var churnThresholds = diag.Thresholds{Idle: time.Hour, Grace: 2 * time.Second, S
 // churnReport is what the scans of a stage found.
 type churnReport struct {
 	Scans, Processes int            // scans, and processes that were looked at in all of them
+	Iterated         int            // scans by the kernel's iterators
 	Ended            int            // of which had ended meanwhile
 	Forks            int            // numbers of processes that were given out meanwhile
 	PIDMax           string         // of its PID namespace
@@ -59,6 +60,9 @@ func TestChurn(t *testing.T) {
 	for _, table := range tables {
 		t.Run("buckets="+table, func(t *testing.T) {
 			r := playStage(t, scans/len(tables), table)
+			if os.Getuid() == 0 && r.Iterated != r.Scans/2 {
+				t.Errorf("%d of %d scans were by the kernel's iterators, want half of them", r.Iterated, r.Scans)
+			}
 			t.Logf("%d scans of %d processes, %d of which had ended; %d processes began meanwhile, with numbers up to %s; risks %v; gaps %v",
 				r.Scans, r.Processes, r.Ended, r.Forks, r.PIDMax, r.Risks, r.Gaps)
 			for _, w := range r.Wrong {
@@ -97,6 +101,8 @@ type stage struct {
 	pids     []int // of the programs
 	leaker   int
 	stdins   []io.Closer
+	// iterators are the source of every second scan; nil: an ordinary user's, who may not use them.
+	iterators *scan.Source
 }
 
 func churnStage() error {
@@ -113,6 +119,13 @@ func churnStage() error {
 	defer s.end()
 	if err := s.start(); err != nil {
 		return err
+	}
+	if os.Getuid() == 0 {
+		fs, err := procfd.New("/proc")
+		if err != nil {
+			return err
+		}
+		s.iterators = &scan.Source{Kind: scan.SourceBPF, FS: fs, Detail: func(string, ...any) {}}
 	}
 	time.Sleep(churnThresholds.Grace + 500*time.Millisecond) // by then, what is leaked is
 	before := lastPID()
@@ -248,6 +261,9 @@ func (s *stage) scan() error {
 		return err
 	}
 	source := &scan.Source{Kind: "auto", FS: fs, Detail: func(string, ...any) {}}
+	if s.report.Scans%2 == 1 && s.iterators != nil {
+		source = s.iterators
+	}
 	one := &scan.Scan{Source: source, PIDs: slices.Clone(s.pids), Selected: true, Thresholds: churnThresholds, Rules: diag.Rules()}
 	if os.Getpid() == 1 {
 		if err := one.Everybody(); err != nil {
@@ -257,6 +273,12 @@ func (s *stage) scan() error {
 	result, err := one.Run(context.Background())
 	if err != nil {
 		return err
+	}
+	for _, p := range result.Procs() {
+		if p.Space.Source == diag.SourceIterators {
+			s.report.Iterated++
+			break
+		}
 	}
 	s.report.Scans++
 	s.report.Processes += len(result.Procs())

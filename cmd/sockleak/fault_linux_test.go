@@ -55,16 +55,17 @@ var faults = map[string][]syscall.Errno{
 	"process_vm_readv": {unix.EPERM, unix.ESRCH, unix.EFAULT},
 	"kcmp":             {unix.EPERM, unix.ESRCH, unix.ENOSYS},
 	"lseek":            {unix.EINVAL, unix.EINTR},
+	"bpf":              {unix.EPERM, unix.ENOMEM, unix.EINVAL, unix.EMFILE, unix.ENOSYS, unix.E2BIG, unix.EBUSY},
 }
 
 // ours: the call is of the program and about what it looks at. The runtime's own, and those of a loader, are left alone.
 func ours(c *inject.Call) bool {
 	for _, at := range []string{c.Path, c.At} {
-		if strings.HasPrefix(at, "/proc") || strings.HasPrefix(at, "socket:") || strings.HasPrefix(at, "anon_inode:[pidfd]") || strings.HasPrefix(at, "net:") {
+		if strings.HasPrefix(at, "/proc") || strings.HasPrefix(at, "socket:") || strings.HasPrefix(at, "anon_inode:[pidfd]") || strings.HasPrefix(at, "anon_inode:bpf") || strings.HasPrefix(at, "net:") {
 			return true
 		}
 	}
-	return slices.Contains([]string{"socket", "pidfd_open", "process_vm_readv", "kcmp", "setns"}, c.Name)
+	return slices.Contains([]string{"socket", "pidfd_open", "process_vm_readv", "kcmp", "setns", "bpf"}, c.Name)
 }
 
 // outcome is how a run of the program ended.
@@ -261,6 +262,8 @@ func (ft *faultTargets) commands(dir string, alone bool) []*faultCommand {
 		list = append(list,
 			&faultCommand{args: slices.Concat([]string{"leakscan", "--all"}, brief), check: func(o *outcome) error { return ft.check(o, false) }, most: 12},
 			&faultCommand{args: slices.Concat([]string{"leakscan", leaky, healthy, "--source", "proc"}, brief), check: two, most: 12},
+			&faultCommand{args: slices.Concat([]string{"leakscan", leaky, healthy, "--source", "bpf"}, brief), check: two, most: 12},
+			&faultCommand{args: []string{"tcpstat", "--by", "process", "--source", "bpf", "--json"}, check: ft.checkCount, most: 12},
 			&faultCommand{args: []string{"tcpstat", "--json"}, check: ft.checkCount, most: 12},
 			&faultCommand{args: []string{"tcpstat", "--by", "process", "--json"}, check: ft.checkCount, most: 12},
 		)

@@ -7,6 +7,7 @@ package main
 // place it writes one line of JSON (see zooTruth) to its stdout, and it ends when its stdin does.
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -16,11 +17,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sockleak/sockleak/cmd/internal/scan"
 )
 
 // zooCase is one program and what is around it.
@@ -67,7 +71,10 @@ func TestPrograms(t *testing.T) {
 const zooDir = "../../testdata/zoo"
 
 // zooBins are the built binaries.
-type zooBins struct{ sockleak, zoo string }
+type zooBins struct {
+	sockleak, zoo string
+	iterators     bool // the kernel's may be used
+}
 
 func newZoo(t *testing.T) *zooBins {
 	t.Helper()
@@ -80,7 +87,15 @@ func newZoo(t *testing.T) *zooBins {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", build, err, out)
 	}
-	return &zooBins{sockleak: filepath.Join(dir, "sockleak"), zoo: filepath.Join(dir, "zoo")}
+	z := &zooBins{sockleak: filepath.Join(dir, "sockleak"), zoo: filepath.Join(dir, "zoo")}
+	out, err := exec.Command(z.sockleak, "leakscan", strconv.Itoa(os.Getpid()), "--settle", "0", "--source", scan.SourceBPF).CombinedOutput()
+	if z.iterators = err == nil || !bytes.Contains(out, []byte("BPF: ")); !z.iterators {
+		if os.Geteuid() == 0 {
+			t.Errorf("root may not use the kernel's iterators: %s", out)
+		}
+		t.Logf("without the kernel's iterators: %s", out)
+	}
+	return z
 }
 
 func must(t testing.TB, err error) {
@@ -133,7 +148,7 @@ func (z *zooBins) judge(t *testing.T, c *zooCase, p *zooProcess) error {
 			if err := z.scan(t, c, p, append(sifting, short...)...).differs(p.truth); err != nil {
 				return fmt.Errorf("with few sockets kept: %w", err)
 			}
-			return nil
+			return z.byIterators(t, c, p, r)
 		}
 		if over := r.exceeds(p.truth); over != nil {
 			return over

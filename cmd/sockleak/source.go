@@ -15,7 +15,7 @@ import (
 // sourceFlags say where sockets and processes are read from.
 func sourceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "source", Value: "auto", Usage: "`SOURCE` of sockets: auto, diag (sock_diag), proc (/proc/net/tcp: no idle times, no ages)"},
+		&cli.StringFlag{Name: "source", Value: "auto", Usage: "`SOURCE` of sockets: auto, diag (sock_diag), bpf (and BPF iterators over descriptors), proc (/proc/net/tcp: no idle times, no ages)"},
 		&cli.StringFlag{Name: "from", Usage: "read `FILE` instead of the kernel: a recording, a dump of ss -D, or the text of ss, netstat or /proc/net/tcp; - is stdin"},
 		&cli.StringFlag{Name: "proc-root", Value: "/proc", Usage: "the proc filesystem at `DIR`"},
 	}
@@ -28,8 +28,8 @@ func netnsFlag(what string) cli.Flag {
 
 func (p *program) source(c *cli.Context) (*scan.Source, error) {
 	s := &scan.Source{Kind: c.String("source"), From: c.String("from"), Detail: p.ui.detail}
-	if !contains([]string{"auto", "diag", "proc"}, s.Kind) {
-		return nil, hint(usage("unknown source %q", s.Kind), "the sources are auto, diag and proc")
+	if !contains([]string{"auto", "diag", "bpf", "proc"}, s.Kind) {
+		return nil, hint(usage("unknown source %q", s.Kind), "the sources are auto, diag, bpf and proc")
 	}
 	if s.From != "" && c.IsSet("source") {
 		return nil, hint(usage("--from and --source contradict each other"), "give one of them")

@@ -57,6 +57,9 @@ func (p *program) tcpstat(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if src.Kind == scan.SourceBPF && count.By != diag.ByProcess {
+		return hint(usage("--source %s tells who holds sockets, and is for --by process", src.Kind), "the sockets themselves are listed by sock_diag: --source diag")
+	}
 	if count.Idle, err = idleFlag(c, out, count.Filter); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (f *Facts) kernel() []report.ExamCheck {
 	if f.BTF {
 		bpf = "BTF is there"
 	}
-	return append(list, note(area, "BPF", fmt.Sprintf("%s; lockdown %s; unprivileged_bpf_disabled %s", bpf, orUnknown(f.Lockdown), orUnknown(f.Unpriv)), "not yet used"))
+	return append(list, note(area, "BPF", fmt.Sprintf("%s; lockdown %s; unprivileged_bpf_disabled %s", bpf, orUnknown(f.Lockdown), orUnknown(f.Unpriv)), ""))
 }
 
 // features are those of sock_diag.

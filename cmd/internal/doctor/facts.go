@@ -29,6 +29,7 @@ type Facts struct {
 	Borrow   error // pidfd_getfd, of the reader itself
 	Counts   bool  // /proc/PID/fd tells how many descriptors there are
 
+	Iterators error // of loading them
 	BTF       bool
 	Lockdown  string // none, integrity, confidentiality; "" where it is not told
 	Unpriv    string // kernel.unprivileged_bpf_disabled

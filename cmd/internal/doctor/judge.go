@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/sockleak/sockleak/procfd"
 	"github.com/sockleak/sockleak/report"
@@ -12,13 +13,15 @@ import (
 const (
 	toSee   = procfd.DACReadSearch | procfd.SysPtrace
 	toEnter = procfd.SysAdmin | procfd.SysPtrace
+
+	toIterate = procfd.BPF | procfd.Perfmon
 )
 
 // Judge says what will work.
 func Judge(f *Facts) *report.Exam {
 	return &report.Exam{At: f.At, Took: f.Took, Host: f.Host, Checks: checks(f), Commands: []report.ExamCommand{
 		f.own(), f.others("leakscan of every process (--all)"), f.options(), f.namespaces(), f.count(), f.others("tcpstat --by process"),
-		f.record(), {Name: "BPF iterators", State: report.ExamNote, Why: "not yet used"},
+		f.record(), f.iterators(),
 	}}
 }
 
@@ -119,6 +122,19 @@ func (f *Facts) namespaces() report.ExamCommand {
 
 func (f *Facts) record() report.ExamCommand {
 	return f.others("record (of every process)")
+}
+
+// iterators are a quicker source than /proc, and no command needs them.
+func (f *Facts) iterators() report.ExamCommand {
+	c := report.ExamCommand{Name: "BPF iterators", State: report.ExamOK, Why: "read what processes hold where there are 10,000 sockets and more"}
+	if f.Iterators == nil {
+		return c
+	}
+	c.State, c.Why = report.ExamNote, fmt.Sprintf("not used: %v; /proc tells the same, and takes longer where there are many sockets", f.Iterators)
+	if missing := f.Rights.Missing(toIterate); errors.Is(f.Iterators, os.ErrPermission) && missing != 0 {
+		c.Remedy = f.Rights.Remedy(toIterate, "")
+	}
+	return c
 }
 
 // join is two reasons in one sentence.

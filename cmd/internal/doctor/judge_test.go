@@ -55,7 +55,8 @@ func TestJudge(t *testing.T) {
 		{"nothing", func(f *Facts) { f.SockDiag, f.ProcNet = errors.New("a"), errors.New("b") }, by, report.ExamNo, "sock_diag: a; /proc/net/tcp: b"},
 		{"subset=pid", func(f *Facts) { f.Rights.Mount.PIDOnly = true }, count, report.ExamPart, "subset=pid"},
 		{"a namespace that bars", func(f *Facts) { f.Enter = errors.New("barred") }, spaces, report.ExamNo, "could not be entered: barred"},
-		{"BPF", func(*Facts) {}, "BPF iterators", report.ExamNote, "not yet used"},
+		{"BPF", func(*Facts) {}, "BPF iterators", report.ExamOK, "10,000 sockets"},
+		{"no BPF", func(f *Facts) { f.Iterators = errors.New("BPF: no BTF") }, "BPF iterators", report.ExamNote, "not used: BPF: no BTF"},
 	} {
 		f := root()
 		tt.change(f)

@@ -31,6 +31,7 @@ func Read(ctx context.Context, proc *procfd.FS) *Facts {
 	f.UIDMap = proc.UIDMap()
 	f.ProcNet = readable(proc.NetPath(0, "tcp"))
 	f.probe(ctx, proc)
+	f.Iterators = scan.TryIterators(proc)
 	f.host()
 	f.namespacesOf(ctx, proc)
 	f.Took = time.Since(start)

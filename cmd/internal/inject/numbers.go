@@ -32,7 +32,7 @@ var Numbers = map[string]int{
 	"prlimit64": unix.SYS_PRLIMIT64, "getrandom": unix.SYS_GETRANDOM, "restart_syscall": unix.SYS_RESTART_SYSCALL, "getrusage": unix.SYS_GETRUSAGE,
 	"timer_create": unix.SYS_TIMER_CREATE, "timer_settime": unix.SYS_TIMER_SETTIME, "timer_delete": unix.SYS_TIMER_DELETE, "setitimer": unix.SYS_SETITIMER,
 	"close": unix.SYS_CLOSE, "dup3": unix.SYS_DUP3, "fcntl": unix.SYS_FCNTL, "getcwd": unix.SYS_GETCWD, "capget": unix.SYS_CAPGET,
-	"renameat2": unix.SYS_RENAMEAT2, "execve": unix.SYS_EXECVE, "mount": unix.SYS_MOUNT,
+	"renameat2": unix.SYS_RENAMEAT2, "execve": unix.SYS_EXECVE, "mount": unix.SYS_MOUNT, "bpf": unix.SYS_BPF,
 }
 
 // names are what [Numbers] has, by number.

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"slices"
 
 	"github.com/sockleak/sockleak/diag"
@@ -15,10 +16,14 @@ type family struct {
 
 func (s *Scan) family() *family {
 	f := &family{children: map[int][]int{}}
-	if s.Source.From != "" {
+	switch {
+	case s.Source.From != "":
 		return f
+	case s.everybody:
+		f.parent = s.parents // all that could be read, but for this process itself, from which nobody descends
+	default:
+		f.parent, _ = s.Source.FS.Parents() // without it, nobody descends from anybody
 	}
-	f.parent, _ = s.Source.FS.Parents() // without it, nobody descends from anybody
 	for child, parent := range f.parent {
 		f.children[parent] = append(f.children[parent], child)
 	}
@@ -112,7 +117,7 @@ const (
 )
 
 // kin adds the descendants of the processes to the join: what they have inherited is the process's doing.
-func (l *look) kin(join *diag.Join) {
+func (l *look) kin(ctx context.Context, join *diag.Join) {
 	scanned := map[int]bool{}
 	for _, p := range l.space.Procs {
 		scanned[p.PID] = true
@@ -121,7 +126,7 @@ func (l *look) kin(join *diag.Join) {
 	for _, p := range l.space.Procs {
 		skipped := 0
 		for _, pid := range l.family().descendants(p.PID) {
-			if scanned[pid] {
+			if netns, known := l.netnsOf[pid]; scanned[pid] || known && netns != p.Netns {
 				continue
 			}
 			fds -= l.Source.FS.CountDescriptors(pid)
@@ -130,7 +135,7 @@ func (l *look) kin(join *diag.Join) {
 				continue
 			}
 			scanned[pid] = true // a grandchild is of the nearest that is scanned
-			l.addKin(join, p, pid)
+			l.addKin(ctx, join, p, pid)
 		}
 		if skipped > 0 {
 			p.Gaps = append(p.Gaps, diag.Gap{
@@ -143,12 +148,12 @@ func (l *look) kin(join *diag.Join) {
 
 // addKin adds one. What has ended, lives in another namespace or may not be read has no part in it; that it may not be read is
 // told where somebody is said to hold a socket alone.
-func (l *look) addKin(join *diag.Join, of *diag.Proc, pid int) {
+func (l *look) addKin(ctx context.Context, join *diag.Join, of *diag.Proc, pid int) {
 	p, err := l.Source.FS.Identify(pid)
 	if err != nil || p.Netns != of.Netns {
 		return
 	}
-	if err := l.Source.FS.ReadDescriptors(p, nil); err != nil {
+	if err := l.readDescriptors(ctx, p); err != nil {
 		return
 	}
 	if p.ByKind[procfd.KindSocket] > 0 {
@@ -158,10 +163,19 @@ func (l *look) addKin(join *diag.Join, of *diag.Proc, pid int) {
 
 // parents notes the executable of each process's parent.
 func (l *look) parents() {
-	for _, p := range l.judged() {
-		if p.PPID > 0 {
-			_, p.Parent = l.Source.FS.Names(p.PPID)
+	judged, names := l.judged(), map[int]string{}
+	for _, p := range judged {
+		if p.Exe != "" {
+			names[p.PID] = p.Exe
 		}
+	}
+	for _, p := range judged {
+		name, known := names[p.PPID]
+		if !known && p.PPID > 0 {
+			_, name = l.Source.FS.Names(p.PPID)
+			names[p.PPID] = name
+		}
+		p.Parent = name
 	}
 }
 

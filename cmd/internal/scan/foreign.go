@@ -72,7 +72,7 @@ func (r *resolver) abroad(ctx context.Context, ino uint64, file *os.File) error 
 
 func (r *resolver) listAbroad(ctx context.Context, ino uint64, file *os.File) error {
 	// The kernel's own numbers, whatever proc filesystem is read.
-	path := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	path := netnsFile(file)
 	conn, err := netlinkss.Dial(&netlinkss.Config{Netns: path})
 	if err != nil {
 		return err
@@ -92,19 +92,28 @@ func (r *resolver) listAbroad(ctx context.Context, ino uint64, file *os.File) er
 	return nil
 }
 
+// netnsFile is the path of an open network namespace.
+func netnsFile(file *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", file.Fd()) }
+
 // unlistedAbroad sorts a socket that its own namespace does not list.
 func (r *resolver) unlistedAbroad(f foreigner) {
-	sock, a := socketOf(f.answer), f.answer
-	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info}
-	switch {
-	case sock.InfoLen() == 0 || sock.State != netlinkss.Unconn:
+	sock := socketOf(f.answer)
+	if sock.InfoLen() == 0 || sock.State != netlinkss.Unconn {
 		r.join.Foreign(f.Unlisted)
 		return
+	}
+	r.closedAbroad(f.Unlisted, sock, nil)
+}
+
+// closedAbroad takes a socket in CLOSE of another namespace.
+func (r *resolver) closedAbroad(u diag.Unlisted, sock *netlinkss.Socket, told *toldSocket) {
+	d := r.darkOf(sock, told)
+	switch {
 	case established(sock):
 		d.Alive = diag.Dead
-	case a.Local.Port() != 0:
+	case sock.Local.Port() != 0:
 		r.ambiguous++
 		return
 	}
-	r.join.Dark(f.Unlisted, d)
+	r.join.Dark(u, d)
 }

@@ -25,11 +25,14 @@ const (
 // joinSockets lists descriptors and sockets, and puts them together. Of one process they are listed at the same time; of many,
 // or where there are many of either, the descriptors come first, with all processors at work on each.
 func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
+	if l.iterated() {
+		return l.joinIterated(ctx, procs)
+	}
 	var ports []uint16
 	if len(procs) == 1 {
 		ports = l.ports(procs[0])
 	}
-	f, idle := l.feed(procs, len(ports) > 0)
+	f, idle := l.feed(ctx, procs, len(ports) > 0)
 	began := time.Now()
 	for _, r := range f.requests(ports) {
 		if f.err != nil {
@@ -40,15 +43,11 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 			return nil, err
 		}
 	}
-	uptime := l.Source.FS.Uptime()
-	l.space.Took, l.space.Ended = time.Since(began), uptime
+	uptime, took := l.Source.FS.Uptime(), time.Since(began)
 	if err := f.stop(idle); err != nil {
 		return nil, err
 	}
-	for _, p := range l.judged() {
-		p.Uptime = p.At(uptime) // beside the clocks of its sockets, and not of when it was found
-	}
-	f.join.Late()
+	l.over(f.join, took, uptime)
 	l.listed = ports
 	if len(ports) > 0 && len(f.join.Unlisted()) > manyUnlisted {
 		l.Source.Detail("the ports did not cover the process: reading every socket")
@@ -58,8 +57,21 @@ func (l *look) joinSockets(ctx context.Context, procs []*procfd.Process) (*diag.
 	return f.join, nil
 }
 
+// over ends the reading of the sockets, which took so long; uptime is the host's behind it.
+func (l *look) over(join *diag.Join, took, uptime time.Duration) {
+	l.space.Took, l.space.Ended = took, uptime
+	for _, p := range l.judged() {
+		p.Uptime = p.At(uptime) // beside the clocks of its sockets, and not of when it was found
+	}
+	join.Late()
+}
+
 // nobodys lists what nobody holds and is told of the processes, as far as the first list, which had some ports only, left it out.
 func (l *look) nobodys(ctx context.Context) error {
+	if l.iterated() {
+		_, queues := l.join.PortsOfNobodys() // the rest was listed
+		return l.queued(ctx, queues, nil)
+	}
 	if len(l.listed) == 0 {
 		return nil
 	}
@@ -69,18 +81,25 @@ func (l *look) nobodys(ctx context.Context) error {
 	all, queues := l.join.PortsOfNobodys()
 	all, queues = left(all), left(queues)
 	gone := netlinkss.TimeWait.Mask() | netlinkss.FinWait1.Mask() | netlinkss.FinWait2.Mask() | netlinkss.LastAck.Mask() | netlinkss.Closing.Mask()
-	waiting := netlinkss.Estab.Mask() | netlinkss.CloseWait.Mask()
 	switch {
 	case len(all) == 0:
 		return nil
 	case len(all) <= netlinkss.MaxPorts:
-		return l.more(ctx, l.join, netlinkss.Request{States: gone | waiting, Ports: all}, l.listed)
+		return l.more(ctx, l.join, netlinkss.Request{States: gone | waitingStates, Ports: all}, l.listed)
 	}
 	if err := l.more(ctx, l.join, netlinkss.Request{States: gone}, l.listed); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(queues, netlinkss.MaxPorts) {
-		if err := l.more(ctx, l.join, netlinkss.Request{States: waiting, Ports: part}, l.listed); err != nil {
+	return l.queued(ctx, queues, l.listed)
+}
+
+// waitingStates are those of connections that wait to be accepted.
+const waitingStates = 1<<netlinkss.Estab | 1<<netlinkss.CloseWait
+
+// queued lists the connections on the ports of listeners with a queue.
+func (l *look) queued(ctx context.Context, ports, before []uint16) error {
+	for part := range slices.Chunk(ports, netlinkss.MaxPorts) {
+		if err := l.more(ctx, l.join, netlinkss.Request{States: waitingStates, Ports: part}, before); err != nil {
 			return err
 		}
 	}
@@ -112,7 +131,7 @@ func (l *look) incomplete(err error) error {
 
 // feed walks over the descriptors, or begins to: then idle is to be closed when nothing else is at work any more. filtered: not all
 // sockets will be listed.
-func (l *look) feed(procs []*procfd.Process, filtered bool) (f *feed, idle chan struct{}) {
+func (l *look) feed(ctx context.Context, procs []*procfd.Process, filtered bool) (f *feed, idle chan struct{}) {
 	f, idle = &feed{look: l, walked: make(chan walked, 1)}, make(chan struct{})
 	open := l.Source.FS.CountDescriptors(procs[0].PID)
 	most := partsFrom
@@ -121,11 +140,11 @@ func (l *look) feed(procs []*procfd.Process, filtered bool) (f *feed, idle chan 
 	}
 	few := filtered || l.list.size(netlinkss.Request{}) < most
 	if len(procs) == 1 && few && open <= overlapMost && open < l.Source.siftFrom() {
-		go func() { f.walked <- l.walk(procs, f.reader(procs[0], idle)) }()
+		go func() { f.walked <- l.walk(ctx, procs, f.reader(procs[0], idle)) }()
 		return f, idle
 	}
 	close(idle)
-	f.begin(l.walk(procs, func(p *procfd.Process) error { return l.Source.FS.ReadDescriptors(p, idle) }))
+	f.begin(l.walk(ctx, procs, func(p *procfd.Process) error { return l.Source.FS.ReadDescriptors(p, idle) }))
 	f.sift()
 	return f, nil
 }
@@ -165,15 +184,19 @@ type walked struct {
 
 // walk reads the descriptors of processes and of their descendants. One that was selected and has ended since is left
 // out. One by itself is read by read. Of the space it touches the processes alone, as the join does.
-func (l *look) walk(procs []*procfd.Process, read func(*procfd.Process) error) walked {
+func (l *look) walk(ctx context.Context, procs []*procfd.Process, read func(*procfd.Process) error) walked {
 	errs := make([]error, len(procs))
 	if len(procs) == 1 {
 		errs[0] = read(procs[0])
 	} else {
-		beside(len(procs), func(i int) { errs[i] = l.Source.FS.ReadDescriptors(procs[i], nil) })
+		order := l.told.largestFirst(procs)
+		beside(len(procs), func(i int) { errs[order[i]] = l.readDescriptors(ctx, procs[order[i]]) })
 	}
 	var there []*procfd.Process
 	for i, p := range procs {
+		if errors.Is(errs[i], procfd.ErrGone) && l.Source.FS.SameProcess(p) {
+			errs[i] = l.readDescriptors(ctx, p) // it was something of it that had gone
+		}
 		if errs[i] == nil {
 			errs[i] = ended(p)
 		}
@@ -187,7 +210,7 @@ func (l *look) walk(procs []*procfd.Process, read func(*procfd.Process) error) w
 	}
 	explain(l.Source.FS, there)
 	join := diag.NewJoin(l.space, there)
-	l.kin(join)
+	l.kin(ctx, join)
 	return walked{join: join}
 }
 

@@ -20,6 +20,7 @@ type look struct {
 	join   *diag.Join
 	listed []uint16             // the ports that were asked for; nil: all
 	whole  [][]netlinkss.Socket // every socket of the list, where all of them had to wait; else nil
+	told   told                 // by iterators
 	// waiting is what those processes wait for that were asked.
 	waiting map[*diag.Proc]*procfd.Waits
 }
@@ -43,12 +44,18 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 		return err
 	}
 	defer l.list.Close()
+	switch {
+	case l.iterated():
+		l.space.Source = diag.SourceIterators
+	case l.list.Conn == nil && l.Source.From == "":
+		l.space.Source = l.list.Name
+	}
 	l.space.Gaps = append(l.space.Gaps, l.list.Gaps...)
 	l.space.Orphans = l.orphans(procs[0].PID)
 	if l.join, err = l.joinSockets(ctx, procs); err != nil {
 		return err
 	}
-	(&resolver{look: l, seenAbroad: map[uint64]error{}}).run(ctx)
+	(&resolver{look: l, seenAbroad: map[uint64]error{}, spaces: map[uint64]*diag.Space{}}).run(ctx)
 	if err := l.nobodys(ctx); err != nil {
 		return err
 	}
@@ -59,6 +66,9 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	}
 	l.space.Late = max(l.Source.FS.Uptime()-l.space.Ended, 0)
 	l.join.Space()
+	if l.found != nil {
+		l.found[l.netns()] = l.join.Sockets()
+	}
 	if l.Source.From != "" {
 		withoutInfo(l.space)
 	}

@@ -49,7 +49,7 @@ func TestNobodysOnAllPorts(t *testing.T) {
 		l := &look{Scan: scan, family: scan.family, host: s.FS.Host(), space: &diag.Space{}, list: list, listed: ports}
 		f := &feed{look: l}
 		own := *p
-		f.begin(l.walk([]*procfd.Process{&own}, func(p *procfd.Process) error { return s.FS.ReadDescriptors(p, nil) }))
+		f.begin(l.walk(t.Context(), []*procfd.Process{&own}, func(p *procfd.Process) error { return s.FS.ReadDescriptors(p, nil) }))
 		if f.err != nil {
 			t.Fatal(f.err)
 		}

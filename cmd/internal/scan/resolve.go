@@ -23,8 +23,9 @@ type resolver struct {
 	// Of the process at hand: sockets that are bound, or failed to connect, and living ones that nothing lists.
 	ambiguous, missed int
 	foreign           []foreigner
-	seenAbroad        map[uint64]error // other namespaces that were listed, or could not be
-	asked             time.Time        // when the last socket was
+	seenAbroad        map[uint64]error       // other namespaces that were listed, or could not be
+	asked             time.Time              // when the last socket was
+	spaces            map[uint64]*diag.Space // other namespaces, of sockets that iterators told
 }
 
 func (r *resolver) run(ctx context.Context) {
@@ -55,6 +56,16 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 	r.ambiguous, r.missed, r.foreign = 0, 0, nil
 	inFlight := 0
 	for _, u := range unlisted {
+		if sock := r.told.apart[u.Inode]; sock != nil {
+			r.apart(ctx, u, sock)
+			continue
+		}
+		if proto, ok := r.told.other[u.Inode]; ok {
+			if proto == procfd.ProtoUnix {
+				inFlight += r.inFlight(p, u)
+			}
+			continue
+		}
 		proto, err := fs.Protocol(p.Process, u.SocketFD)
 		if err != nil {
 			if inode, ok := fs.SocketInode(p.Process, u.SocketFD); !ok || inode != u.Inode {
@@ -65,7 +76,9 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 			continue
 		}
 		if !isTCP(proto) {
-			inFlight += r.inFlight(p, u, proto)
+			if strings.HasPrefix(proto, "UNIX") {
+				inFlight += r.inFlight(p, u)
+			}
 			continue
 		}
 		if asker == nil && askErr == nil {
@@ -111,10 +124,7 @@ func (r *resolver) process(ctx context.Context, p *diag.Proc, unlisted []diag.Un
 }
 
 // inFlight is how many descriptors wait in a unix socket to be received. They are open, and in nobody's table.
-func (r *resolver) inFlight(p *diag.Proc, u diag.Unlisted, proto string) int {
-	if !strings.HasPrefix(proto, "UNIX") {
-		return 0
-	}
+func (r *resolver) inFlight(p *diag.Proc, u diag.Unlisted) int {
 	info, err := r.Source.FS.FDInfo(p.Process, u.SocketFD)
 	if err != nil {
 		return 0
@@ -174,10 +184,57 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		r.alive(ctx, u, a, sock)
 		return
 	}
-	d := diag.DarkSocket{Cookie: a.Cookie, Alive: diag.NeverConnected, Local: a.Local, Peer: a.Peer, Info: sock.Info, Asked: r.asked}
-	if established(sock) || a.IsMPTCP() && r.listens(u.Proc, a.Local.Port()) {
+	sock.Local, sock.Peer = a.Local, a.Peer
+	r.closed(ctx, u, sock, a.IsMPTCP() && r.listens(u.Proc, a.Local.Port()), nil)
+}
+
+// apart takes a socket that iterators have told of: a closed one, or one of another namespace.
+func (r *resolver) apart(ctx context.Context, u diag.Unlisted, s *toldSocket) {
+	if r.Source.FS.Closed(procfd.Holder{PID: u.Proc.PID, FD: u.FD, Task: u.Task, Inode: u.Inode}) {
+		return
+	}
+	r.asked = time.Now()
+	if s.netns == r.look.netns() {
+		r.closed(ctx, u, &s.Socket, false, s)
+		return
+	}
+	if s.State != netlinkss.Unconn {
+		r.join.AddForeign(r.spaceOf(u, s.netns), &s.Socket)
+		return
+	}
+	r.closedAbroad(u, &s.Socket, s)
+}
+
+// spaceOf is another namespace, of which one socket is known.
+func (r *resolver) spaceOf(u diag.Unlisted, netns uint64) *diag.Space {
+	if space := r.spaces[netns]; space != nil {
+		return space
+	}
+	space := &diag.Space{Netns: netns, Source: diag.SourceIterators}
+	r.spaces[netns] = space
+	asker, err := r.Source.FS.Ask(u.Proc.Process)
+	if err != nil {
+		return space // the thresholds are the kernel's defaults
+	}
+	defer asker.Close()
+	file, err := asker.Netns(u.SocketFD)
+	if err != nil {
+		return space
+	}
+	defer file.Close()
+	_ = netlinkss.InNetns(netnsFile(file), func() error {
+		space.Sysctls = r.Source.FS.NetSysctls()
+		return nil
+	})
+	return space
+}
+
+// closed takes a socket in CLOSE; was tells that it was a connection where its counters do not.
+func (r *resolver) closed(ctx context.Context, u diag.Unlisted, sock *netlinkss.Socket, was bool, told *toldSocket) {
+	d := r.darkOf(sock, told)
+	if established(sock) || was {
 		d.Alive = diag.Dead
-	} else if a.Local.Port() != 0 {
+	} else if sock.Local.Port() != 0 {
 		bound, known := r.isBound(ctx, u)
 		if !known {
 			r.ambiguous++
@@ -187,6 +244,15 @@ func (r *resolver) answered(ctx context.Context, u diag.Unlisted, a *procfd.Answ
 		}
 	}
 	r.join.Dark(u, d)
+}
+
+// darkOf is a socket in CLOSE that never was a connection, for all that is known yet.
+func (r *resolver) darkOf(sock *netlinkss.Socket, told *toldSocket) diag.DarkSocket {
+	d := diag.DarkSocket{Cookie: sock.Cookie, Alive: diag.NeverConnected, Local: sock.Local, Peer: sock.Peer, Info: sock.Info, Asked: r.asked}
+	if told != nil {
+		d.Told, d.Err = true, told.err
+	}
+	return d
 }
 
 // listens reports whether the process listens on a port. Of a dead MPTCP connection TCP_INFO is empty, and then that tells

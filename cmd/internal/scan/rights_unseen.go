@@ -29,6 +29,9 @@ type suspects struct {
 // unseenSuspects counts them where processes could not be read: those of their users, or all where every process was wanted. Who may
 // see nothing else learns from it whether to ask for more.
 func (s *Scan) unseenSuspects(ctx context.Context, snap *diag.Snapshot) []diag.Gap {
+	if s.sawAll(snap) {
+		return nil
+	}
 	c := s.suspectsOf(snap)
 	if c == nil {
 		return nil
@@ -48,6 +51,27 @@ func (s *Scan) unseenSuspects(ctx context.Context, snap *diag.Snapshot) []diag.G
 	return c.gap()
 }
 
+// sawAll reports whether there were as many sockets in the reader's own network namespace, before they were read and now, as were found with
+// their holders.
+func (s *Scan) sawAll(snap *diag.Snapshot) bool {
+	own := s.Source.FS.Netns()
+	for _, space := range snap.Spaces {
+		if space.Netns == own && own != 0 && s.inUse > 0 && s.found[own] == s.inUse {
+			return s.socketsNow() == s.inUse
+		}
+	}
+	return false
+}
+
+// socketsNow is how many sockets there are in the reader's own network namespace but for those in TIME-WAIT and SYN-RECV; 0: not known.
+func (s *Scan) socketsNow() int {
+	st, err := s.Source.FS.Sockstat(0)
+	if err != nil || s.Source.From != "" {
+		return 0
+	}
+	return max(st.InUse, 0) + max(st.InUse6, 0)
+}
+
 // suspectsOf is an empty count; nil when everything was seen that was wanted.
 func (s *Scan) suspectsOf(snap *diag.Snapshot) *suspects {
 	if s.Source.From != "" || s.Source.Kind == "proc" {
@@ -61,9 +85,6 @@ func (s *Scan) suspectsOf(snap *diag.Snapshot) *suspects {
 			if isUnread(p.Process) {
 				unread, c.users[p.UID] = true, true
 			}
-			for _, fd := range p.Sockets {
-				c.held[fd.Inode] = true
-			}
 		}
 	}
 	if s.everybody {
@@ -73,6 +94,13 @@ func (s *Scan) suspectsOf(snap *diag.Snapshot) *suspects {
 	}
 	if !unread {
 		return nil
+	}
+	for _, space := range snap.Spaces {
+		for _, p := range space.Procs {
+			for _, fd := range p.Sockets {
+				c.held[fd.Inode] = true
+			}
+		}
 	}
 	return c
 }

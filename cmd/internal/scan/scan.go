@@ -25,6 +25,12 @@ type Scan struct {
 	Rules      []*diag.Rule
 	Gaps       []diag.Gap // of finding the PIDs
 	everybody  bool       // every process was wanted
+	// parents and netnsOf are those of all processes of this look, by PID.
+	parents map[int]int
+	netnsOf map[int]uint64
+	// inUse is how many sockets the reader's own namespace had before they were read, and found how many were by namespace.
+	inUse int
+	found map[uint64]int
 	// seen are the processes of the first look, by PID: the second is at the same ones.
 	seen map[int]uint64
 	// Deep asks every connection for its options and every process for the sockets of those that are scanned, whatever
@@ -76,7 +82,12 @@ var ErrInterrupted = errors.New("interrupted")
 // lookAgain adds one look to the history.
 func (s *Scan) lookAgain(ctx context.Context, h *diag.History) error {
 	snap := &diag.Snapshot{Began: time.Now(), Host: s.Source.FS.Host(), Gaps: s.Gaps}
+	s.inUse, s.found = s.socketsNow(), map[uint64]int{}
+	loaded := s.iterate()
 	byNetns, order, err := s.processes()
+	if err2 := loaded(); err == nil {
+		err = err2
+	}
 	if err != nil {
 		return err
 	}
@@ -156,12 +167,13 @@ func (s *Scan) mayEnd() bool { return s.Selected || s.seen != nil }
 // processes identifies the processes, by the inode of their network namespace.
 func (s *Scan) processes() (byNetns map[uint64][]*procfd.Process, order []uint64, err error) {
 	byNetns = map[uint64][]*procfd.Process{}
-	s.barred = 0
+	s.barred, s.parents, s.netnsOf = 0, map[int]int{}, map[int]uint64{}
 	procs, errs := make([]*procfd.Process, len(s.PIDs)), make([]error, len(s.PIDs))
 	beside(len(s.PIDs), func(i int) { procs[i], errs[i] = s.Source.FS.Identify(s.PIDs[i]) })
 	for i, pid := range s.PIDs {
 		p, err := procs[i], errs[i]
 		if err == nil {
+			s.parents[pid], s.netnsOf[pid] = p.PPID, p.Netns
 			err = ended(p)
 		}
 		if errors.Is(err, procfd.ErrGone) && s.mayEnd() {

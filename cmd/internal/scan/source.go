@@ -22,7 +22,7 @@ import (
 
 // Source opens lists of sockets.
 type Source struct {
-	Kind string // auto, diag, proc
+	Kind string // auto, diag, bpf, proc
 	From string // a file, "" for the kernel
 	FS   *procfd.FS
 	// SiftFrom is from how many descriptors on only those sockets are kept of which there may be something to say; 0: [manyDescriptors].
@@ -30,9 +30,12 @@ type Source struct {
 	// Detail takes what is told with -v. Several goroutines call it.
 	Detail func(format string, args ...any)
 
-	runtimes *procfd.Runtimes // see [Source.containers]
-	asked    sync.Once
-	refused  error // what sock_diag answers to every request; nil: it lists sockets
+	iterators   iterators        // nil: not used
+	owners      inodesOf         // nil: not used
+	noIterators bool             // they could not be loaded
+	runtimes    *procfd.Runtimes // see [Source.containers]
+	asked       sync.Once
+	refused     error // what sock_diag answers to every request; nil: it lists sockets
 }
 
 // Sockets is an open list of one network namespace's sockets.

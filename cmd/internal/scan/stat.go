@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
@@ -29,7 +30,10 @@ type Count struct {
 	list    *Sockets
 	tallies []*diag.Tally // one for each list that is read beside the others
 	spills  []*Spill
-	used    int // of tallies, in this sample
+	used    int                        // of tallies, in this sample
+	load    func() (wait func() error) // see begin, once in a sample
+	early   *early                     // nil: nothing was read
+	between func(*early)               // of a test: is called when it was
 }
 
 // Arrange has the next samples grouped by another key, and in another order.
@@ -58,7 +62,12 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 	start := time.Now()
 	stat := &diag.Stat{}
 	stat.Snapshot.At = start
-	if err := c.collect(ctx, stat); err != nil {
+	c.load = sync.OnceValue(func() func() error { return c.begin(ctx) })
+	err := c.collect(ctx, stat)
+	if err2 := c.load()(); err == nil {
+		err = err2
+	}
+	if err != nil {
 		return nil, err
 	}
 	stat.Tally = c.tallies[0]
@@ -75,6 +84,9 @@ func (c *Count) Sample(ctx context.Context) (*diag.Stat, error) {
 		return nil, err
 	}
 	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
+	if c.By == diag.ByProcess && c.Source.owners != nil {
+		stat.Source += ", processes by " + diag.SourceIterators
+	}
 	if stat.Groups, stat.Distinct, err = stat.Tally.Groups(c.Order, c.Top); err != nil {
 		return nil, err
 	}
@@ -185,6 +197,7 @@ func (c *Count) request() netlinkss.Request {
 // read tallies the list, and says what it lacks.
 func (c *Count) read(ctx context.Context) ([]diag.Gap, error) {
 	err := c.list.Each(ctx, c.request(), func() func(*netlinkss.Socket) {
+		c.load() // beside the list, and behind the look for an idle processor
 		t := c.tally()
 		if c.By != diag.ByNetns {
 			return t.Add
@@ -220,16 +233,59 @@ func (c *Count) own(ctx context.Context, t *diag.Tally) ([]diag.Gap, error) {
 	if c.list != nil && c.list.sample != nil {
 		return ownRecorded(t, c.list.sample.Snapshot), nil
 	}
-	wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
-	t.Wanted(wanted.Add)
-	owned, err := c.Source.FS.Owners(ctx, wanted, nil)
-	if err != nil {
-		return nil, err
+	if c.early == nil {
+		wanted := procfd.NewWanted(t.IPv4.Total() + t.IPv6.Total())
+		t.Wanted(wanted.Add)
+		return c.ownRest(ctx, t, wanted, nil)
 	}
-	of := make([]int32, wanted.Len())
-	wanted.Each(func(n, process int) { of[n] = int32(process) })
-	t.Own(owned.Processes, of)
-	c.Source.Detail("%d processes hold these sockets", len(owned.Processes))
+	e := c.early
+	c.early = nil
+	if c.between != nil {
+		c.between(e)
+	}
+	e.identify(c.Source.FS)
+	rest := procfd.NewWanted(0) // what was opened since, and what those had that have ended
+	t.Wanted(func(inode uint64) (n int, added bool) {
+		if at, ok := e.owner(inode); ok {
+			return at, true
+		}
+		n, added = rest.Add(inode)
+		return len(e.owners) + n, added
+	})
+	return c.ownRest(ctx, t, rest, e.owners)
+}
+
+// ownRest finds the processes of sockets that are numbered behind those of which the processes are known, by whose places these are.
+func (c *Count) ownRest(ctx context.Context, t *diag.Tally, wanted *procfd.Wanted, known []procfd.Owner) ([]diag.Gap, error) {
+	owned := &procfd.Owned{}
+	if wanted.Len() > 0 {
+		var err error
+		if owned, err = c.Source.FS.Owners(ctx, wanted, c.inodes(ctx)); err != nil {
+			return nil, err
+		}
+	}
+	of := make([]int32, len(known)+wanted.Len())
+	places := map[procfd.Owner]int32{}
+	for i, o := range known {
+		of[i], places[o] = int32(i), int32(i)
+	}
+	owners := slices.Clone(known)
+	at := make([]int32, len(owned.Processes)) // among owners
+	for i, o := range owned.Processes {
+		place, again := places[o]
+		if !again {
+			place = int32(len(owners))
+			owners = append(owners, o)
+		}
+		at[i] = place
+	}
+	wanted.Each(func(n, process int) {
+		if of[len(known)+n] = -1; process >= 0 {
+			of[len(known)+n] = at[process]
+		}
+	})
+	t.Own(owners, of)
+	c.Source.Detail("who holds %d of these sockets was looked for behind the list", wanted.Len())
 	return ownerGaps(owned, func() *Rights { return RightsOf(c.Source.FS) }), nil
 }
 
