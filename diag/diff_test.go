@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -592,6 +593,9 @@ func naiveTurnover(a, b []*netlinkss.Socket) Turnover {
 
 // Peers and groups that are too many to list are counted together, and that is said.
 func TestCompareBounds(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	const n = maxPeersCounted + 1000
 	side := func() *Side {
 		s := diffSocket(1, netlinkss.Estab, time.Hour, nil)

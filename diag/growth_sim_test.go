@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -323,7 +324,7 @@ func totalOf(counts map[string]*verdicts) (all verdicts, list []string) {
 
 func TestGrowthSimulated(t *testing.T) {
 	series := 20
-	if raced {
+	if raced.On {
 		series = 4
 	}
 	s := simulate(7, series)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -339,7 +340,7 @@ func (l *leakyCrowd) churn(sample, n int) {
 
 // Three times the samples of a process with 19,000 sockets take no more memory.
 func TestSeriesMemory(t *testing.T) {
-	if raced {
+	if raced.On {
 		t.Skip("the race detector has memory of its own, and nothing here is concurrent")
 	}
 	held := func() uint64 {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
@@ -122,6 +123,9 @@ var ownSGR = regexp.MustCompile("\x1b\\[(0|1|2|1;31|1;33|1;36|1;32)m")
 // No format lets a control, a mark that turns the direction, or a broken byte through: only line feeds,
 // and with Color the colours of our own.
 func TestHostileText(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	for name, v := range hostileValues() {
 		for _, f := range Formats() {
 			for _, o := range []Options{{}, {Color: true, Width: 30}, {NoHeader: true, Top: 2}} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"github.com/sockleak/sockleak/internal/raced"
 	"html"
 	"regexp"
 	"strings"
@@ -35,6 +36,9 @@ func bare(page []byte) []byte {
 // Whatever a process calls itself, a page has the tags of the template alone, and text; its script is ours, and so is the shape of
 // its data.
 func TestHostileHTML(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	for name, v := range hostileValues() {
 		page := string(bare(write(t, "html", v, Options{})))
 		for _, tag := range htmlTag.FindAllString(page, -1) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"github.com/sockleak/sockleak/internal/raced"
 	"io"
 	"runtime"
 	"testing"
@@ -32,6 +33,9 @@ func (forgetful) Write(b []byte) (int, error) { return len(b) / 2, nil }
 // A report that could not be written to its last byte is an error, in every format and wherever the
 // writer fails: in the first buffer, in a later one, or at the very end.
 func TestWriteErrors(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	values := map[string]Value{"leakscan": Leakscan(manySamples(1500)), "leakscan --all": LeakscanAll(leaking()), "tcpstat": Tcpstat(stat()), "series": SeriesOf(overAWhile()), "compare": Compare("a", leaking(), "b", clean()), "trials": Trials(proved("a"), doubted())}
 	for name, v := range values {
 		for _, f := range Formats() {

@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sockleak/sockleak/cmd/internal/inject"
+	"github.com/sockleak/sockleak/internal/raced"
 )
 
 func init() { inject.Become() }
@@ -350,7 +351,7 @@ func TestFaults(t *testing.T) {
 			t.Fatalf("%q, without a fault: status %d, %v\n%s%s", fc.args, clean.status, err, clean.stdout, clean.stderr)
 		}
 		t.Logf("%q: calls: %v", fc.args, clean.calls)
-		if raced {
+		if raced.On {
 			fc.most /= 4
 		}
 		for name, errnos := range faults {

@@ -7,12 +7,16 @@ import (
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
 // A clock that is read back is never more than the kernel told, and never less by more than a row's reading is uncertain; a timer
 // never expires sooner; and what is silent costs nothing in the end.
 func TestClocksOfTheSilent(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	s := newServer(400)
 	for i := range s.all {
 		s.all[i].active = false

@@ -2,6 +2,7 @@ package record
 
 import (
 	"encoding/json"
+	"github.com/sockleak/sockleak/internal/raced"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +13,8 @@ import (
 // TestFixtures has the fixtures of diag's rules go through a recording. Their reader is in diag's own tests, which no other package may
 // import: for the run of one more go test they are laid over that package as if they were part of it.
 func TestFixtures(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds another test")
+	if testing.Short() || raced.On {
+		t.Skip("it builds another test, without the race detector")
 	}
 	dir, err := filepath.Abs("../../../diag")
 	if err != nil {

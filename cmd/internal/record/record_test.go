@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/internal/raced"
 	"github.com/sockleak/sockleak/netlinkss"
 )
 
@@ -174,7 +175,7 @@ func TestRoundTrip(t *testing.T) {
 	for _, kind := range kindsOfFile {
 		t.Run(kind.name, func(t *testing.T) {
 			seeds := uint64(40)
-			if raced {
+			if raced.On {
 				seeds = 5
 			}
 			for seed := range seeds {
@@ -251,6 +252,9 @@ func recording(t testing.TB, o Options, samples int, few bool) (file []byte, wan
 
 // Cut at any byte, a file gives the samples that were whole, and says that it is cut.
 func TestCut(t *testing.T) {
+	if raced.On {
+		t.Skip("nothing here is concurrent, and the race detector makes it several times slower")
+	}
 	for _, kind := range kindsOfFile {
 		t.Run(kind.name, func(t *testing.T) {
 			file, ends := smallRecording(t, kind.o)

@@ -1,6 +1,0 @@
-//go:build race
-
-package record
-
-// raced: the program is several times slower.
-const raced = true

@@ -1,5 +1,0 @@
-//go:build !race
-
-package diag
-
-const raced = false
