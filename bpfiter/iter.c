@@ -295,9 +295,9 @@ static __always_inline void timer_of(struct sock_row *row, struct tcp_sock *tp, 
 	row->expires = when - now;
 }
 
-// What is usual is told in short from sieve = 1 on; in jiffies. Of a connection on which nothing has moved for still, that depends on how long
-// its process has been there.
-volatile u32 sieve = 0, idle_from = 0, still = 0, tick_ns = 1000000;
+// What is usual is told in short from sieve = 1 on; in jiffies. A connection on which nothing has moved for still is usual if something has
+// since its process began, so much later that no clock's rounding matters.
+volatile u32 sieve = 0, idle_from = 0, still = 0, later = 0, tick_ns = 1000000;
 
 // refs is how many hold the file, the iterator among them.
 static __always_inline u32 refs_of(struct file *file)
@@ -317,7 +317,7 @@ static __always_inline bool is_usual(struct sock *sk, struct tcp_sock *tp, struc
 	if (idle < still)
 		return true;
 	u64 age = (bpf_ktime_get_boot_ns() - task->group_leader->start_boottime) / (tick_ns | 1);
-	return idle + 100 < age;
+	return idle + later < age;
 }
 
 static __always_inline int usual(struct bpf_iter__task_file *ctx, struct fd_row *fd, struct sock *sk, struct tcp_sock *tp, u32 idle)

@@ -132,6 +132,7 @@ const (
 	iterProgOwners         = "owners"
 	iterProgReader         = "reader"
 	iterVarIdleFrom        = "idle_from"
+	iterVarLater           = "later"
 	iterVarSieve           = "sieve"
 	iterVarStill           = "still"
 	iterVarTickNs          = "tick_ns"
@@ -202,6 +203,7 @@ type iterMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type iterVariableSpecs struct {
 	IdleFrom        *ebpf.VariableSpec `ebpf:"idle_from"`
+	Later           *ebpf.VariableSpec `ebpf:"later"`
 	Sieve           *ebpf.VariableSpec `ebpf:"sieve"`
 	Still           *ebpf.VariableSpec `ebpf:"still"`
 	TickNs          *ebpf.VariableSpec `ebpf:"tick_ns"`
@@ -245,6 +247,7 @@ func (m *iterMaps) Close() error {
 // It can be passed to loadIterObjects or ebpf.CollectionSpec.LoadAndAssign.
 type iterVariables struct {
 	IdleFrom        *ebpf.Variable `ebpf:"idle_from"`
+	Later           *ebpf.Variable `ebpf:"later"`
 	Sieve           *ebpf.Variable `ebpf:"sieve"`
 	Still           *ebpf.Variable `ebpf:"still"`
 	TickNs          *ebpf.Variable `ebpf:"tick_ns"`

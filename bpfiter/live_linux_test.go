@@ -3,8 +3,10 @@ package bpfiter
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"sync"
 	"testing"
@@ -146,6 +148,86 @@ func TestKernelUsual(t *testing.T) {
 		if row.IsUsual() {
 			t.Errorf("%+v: idle for longer, and told in short", s.Usual(row))
 		}
+	}
+}
+
+// A connection that a process has from another is told in full until something moves on it.
+func TestKernelInherited(t *testing.T) {
+	s := open(t)
+	if err := s.Choose(Sieve{Idle: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // no clock is as coarse
+
+	heir := exec.CommandContext(t.Context(), os.Args[0])
+	heir.Env, heir.ExtraFiles = append(os.Environ(), heirEnv+"=1"), []*os.File{file}
+	use, err := heir.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := heir.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer heir.Wait()
+	defer use.Close()
+	conn.Close()
+	file.Close()
+	time.Sleep(200 * time.Millisecond)
+	inherited := func() Row {
+		pieces, err := s.Descriptors(t.Context(), Table{PID: heir.Process.Pid})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for row := range pieces[0].All() {
+			if row.Descriptor().FD == 3 {
+				return row
+			}
+		}
+		t.Fatal("the other process does not have it")
+		return Row{}
+	}
+	if row := inherited(); !row.IsTCP() {
+		t.Errorf("told in short, and nothing has moved since the process began: %+v", s.Usual(row))
+	}
+	if _, err := use.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := peer.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond) // and it is acknowledged
+	if !inherited().IsUsual() {
+		t.Error("told in full, and something has moved since the process began")
+	}
+}
+
+const heirEnv = "SOCKLEAK_TEST_HEIR"
+
+// TestMain is that other process, too: what it reads it writes to the connection.
+func TestMain(m *testing.M) {
+	if os.Getenv(heirEnv) == "" {
+		os.Exit(m.Run())
+	}
+	if _, err := io.Copy(os.NewFile(3, "connection"), os.Stdin); err != nil {
+		panic(err)
 	}
 }
 

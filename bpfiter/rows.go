@@ -87,10 +87,13 @@ type Sieve struct {
 	Grace time.Duration // and since then, or since their process began
 }
 
+// roundings is more than the clocks that /proc shows are rounded by.
+const roundings = 20 * time.Millisecond
+
 // Choose sets the sieve of all that is read from now on.
 func (s *Source) Choose(v Sieve) error {
 	for name, value := range map[string]uint64{
-		"sieve": uint64(min(v.Idle, 1)), "idle_from": s.jiffies(v.Idle), "still": s.jiffies(v.Grace), "tick_ns": uint64(time.Second) / s.hz,
+		"sieve": uint64(min(v.Idle, 1)), "idle_from": s.jiffies(v.Idle), "still": s.jiffies(v.Grace), "later": s.jiffies(roundings) + 2, "tick_ns": uint64(time.Second) / s.hz,
 	} {
 		if err := s.variables[name].Set(uint32(value)); err != nil {
 			return fmt.Errorf("BPF: %s: %w", name, err)

@@ -67,10 +67,16 @@ func (f *sift) usual(p *Proc, s *netlinkss.Socket, read time.Duration) (facts, b
 
 // usualSince is usual as far as it depends on how long ago data went either way.
 func (f *sift) usualSince(p *Proc, idle, read time.Duration) (facts, bool) {
+	known := f.quiet(idle)
+	return known, idle < f.idle && (known == 0 || idle+2*clockTick < f.began(p, read))
+}
+
+// quiet is what is remembered of how long nothing has moved.
+func (f *sift) quiet(idle time.Duration) facts {
 	if idle < f.grace {
-		return 0, idle < f.idle
+		return 0
 	}
-	return factQuiet, idle < f.idle && idle+2*clockTick < f.began(p, read)
+	return factQuiet
 }
 
 // began is how long the process had been running when a socket was read, at the most as long as it really had.

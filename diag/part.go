@@ -37,7 +37,8 @@ func (p *Part) Clock(uptime time.Duration) {
 func (p *Part) At(uptime time.Duration) { p.was, p.now = uptime, uptime }
 
 // Brief is a connection of which another source than a dump tells no more than that it may be usual: in ESTAB, of the namespace of the
-// join, no part of an MPTCP connection, and with empty queues.
+// join, no part of an MPTCP connection, with empty queues, and one on which something has moved within the grace or since the process began
+// that has it.
 type Brief struct {
 	Family      netlinkss.Family
 	Inode       uint32
@@ -58,11 +59,10 @@ func (p *Part) AddBrief(b *Brief) bool {
 	if j.sift == nil || !j.index.alone(first) {
 		return false
 	}
-	proc := j.index.fds[first].process()
-	known, usual := j.sift.usualSince(j.procs[proc], b.Idle, p.was)
-	if !usual {
+	if b.Idle >= j.sift.idle {
 		return false
 	}
+	known := j.sift.quiet(b.Idle)
 	if marked, same := j.index.mark(first, b.Cookie); !marked {
 		if !same {
 			j.mu.Lock()

@@ -56,6 +56,12 @@ func (s *sieve) briefly(part *Part, k *netlinkss.Socket) bool {
 	if k.State != netlinkss.Estab || k.RecvQ|k.SendQ != 0 || !hasClocks(k) || isMPTCP(k) || k.Inode == 0 {
 		return false
 	}
+	if first, ok := part.join.index.find(uint64(k.Inode)); ok {
+		p := part.join.procs[part.join.index.fds[first].process()]
+		if _, usual := part.join.sift.usual(p, k, part.was); !usual {
+			return false
+		}
+	}
 	return part.AddBrief(&Brief{
 		Family: k.Family, Inode: k.Inode, Cookie: k.Cookie, Local: k.Local, Peer: k.Peer,
 		Idle:  time.Duration(min(k.Info.LastDataSent, k.Info.LastDataRecv)) * time.Millisecond,
