@@ -509,6 +509,7 @@ int descriptors(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
+// owner_row is a descriptor on a socket; the first of all descriptors is told whatever it is on, with inode 0 if that is no socket.
 struct owner_row {
 	u32 fd, inode;
 };
@@ -518,9 +519,13 @@ int owners(struct bpf_iter__task_file *ctx)
 {
 	struct file *file = ctx->file;
 	struct task_struct *task = ctx->task;
-	if (!file || !task || passed_over(task, ctx->fd) || !bpf_sock_from_file(file))
+	if (!file || !task || passed_over(task, ctx->fd))
 		return 0;
-	struct owner_row row = {ctx->fd, file->f_inode->i_ino};
+	struct owner_row row = {ctx->fd};
+	if (bpf_sock_from_file(file))
+		row.inode = file->f_inode->i_ino;
+	else if (ctx->meta->seq_num > 0)
+		return 0;
 	bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
 }

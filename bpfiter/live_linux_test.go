@@ -221,7 +221,7 @@ func TestKernelInherited(t *testing.T) {
 
 const heirEnv = "SOCKLEAK_TEST_HEIR"
 
-// TestMain is that other process, too: what it reads it writes to the connection.
+// TestMain is the other process of some tests, too: what it reads it writes to the connection.
 func TestMain(m *testing.M) {
 	if os.Getenv(heirEnv) == "" {
 		os.Exit(m.Run())
@@ -340,8 +340,36 @@ func TestKernelInodes(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Inodes(t.Context(), Table{PID: 1 << 22}, func(uint64) { t.Error("a process that there is not has a socket") }); err != nil {
+	none := func(uint64) { t.Error("a socket where there is none") }
+	if err := s.Inodes(t.Context(), Table{PID: 1 << 22}, none); !errors.Is(err, ErrNone) {
 		t.Errorf("a process that there is not: %v", err)
+	}
+	// Without a socket is not without descriptors.
+	heir := exec.CommandContext(t.Context(), os.Args[0])
+	heir.Env = append(os.Environ(), heirEnv+"=1")
+	wait, err := heir.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := heir.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer heir.Wait()
+	defer wait.Close()
+	for _, halves := range []bool{false, true} {
+		if err := s.Inodes(t.Context(), Table{PID: heir.Process.Pid, Most: 6, Halves: halves}, none); err != nil {
+			t.Errorf("a process without sockets, halves %t: %v", halves, err)
+		}
+	}
+}
+
+// Of a process that has none, or shows none, nothing is told as if it were all.
+func TestKernelNone(t *testing.T) {
+	s := open(t)
+	for _, halves := range []bool{false, true} {
+		if _, err := s.Descriptors(t.Context(), Table{PID: 1 << 22, Most: 10, Halves: halves}); !errors.Is(err, ErrNone) {
+			t.Errorf("a process that there is not, halves %t: %v", halves, err)
+		}
 	}
 }
 

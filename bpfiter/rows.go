@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -106,7 +107,11 @@ func (s *Source) jiffies(d time.Duration) uint64 {
 	return min(uint64(max(d, 0).Seconds()*float64(s.hz)), 1<<31)
 }
 
-// Descriptors are the rows of a process, in the order of their descriptors; halves come in two pieces. Those of threads with tables of their own are behind the others, or in both pieces.
+// ErrNone: no descriptor was shown. The process has ended, or has none, or a security module hides them: another source is to be asked.
+var ErrNone = errors.New("BPF: the iterator shows no descriptor")
+
+// Descriptors are the rows of a process, in the order of their descriptors; halves come in two pieces. Those of threads with tables of their
+// own are behind the others, or in both pieces.
 func (s *Source) Descriptors(ctx context.Context, t Table) ([]Rows, error) {
 	var pieces [2]Rows
 	err := s.halves(t, func(part int, from, to uint32) error {
@@ -133,6 +138,9 @@ func (s *Source) Descriptors(ctx context.Context, t Table) ([]Rows, error) {
 		pieces[part] = rows.behind(from)
 		return err
 	})
+	if err == nil && len(pieces[0])+len(pieces[1]) == 0 {
+		err = ErrNone
+	}
 	return pieces[:], err
 }
 
@@ -155,8 +163,10 @@ func (r Rows) behind(fd uint32) Rows {
 }
 
 // Inodes tells the inodes of the sockets that a process has descriptors on, some more than once. Of halves two goroutines call take.
+// The error is [ErrNone] where not one descriptor was shown, whatever it is on.
 func (s *Source) Inodes(ctx context.Context, t Table, take func(inode uint64)) error {
-	return s.halves(t, func(_ int, _, to uint32) error {
+	var shown [2]bool
+	err := s.halves(t, func(part int, _, to uint32) error {
 		var rest []byte // of a row that is cut
 		return s.read(ctx, owners, t.PID, func(b []byte) bool {
 			if len(rest) > 0 {
@@ -167,12 +177,19 @@ func (s *Source) Inodes(ctx context.Context, t Table, take func(inode uint64)) e
 				if to != allDescriptors && fd >= to {
 					return false
 				}
-				take(uint64(inode))
+				shown[part] = true
+				if inode != 0 {
+					take(uint64(inode))
+				}
 			}
 			rest = append(rest[:0], b...)
 			return true
 		})
 	})
+	if err == nil && !shown[0] && !shown[1] {
+		err = ErrNone
+	}
+	return err
 }
 
 var plainKinds = [...]procfd.Kind{

@@ -116,7 +116,7 @@ func (s *Source) reader() (row iterReaderRow, err error) {
 		return true
 	})
 	if err == nil && len(b) < int(unsafe.Sizeof(row)) {
-		err = errors.New("BPF: the iterator shows no descriptor")
+		err = ErrNone
 	}
 	if err != nil {
 		return row, err
