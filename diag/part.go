@@ -168,6 +168,7 @@ func (p *Part) count(first uint32, known facts, fingerprint uint64, local, peer 
 	p.usual[proc].countUsual(known)
 	if int(proc) < len(j.space.Procs) && peer != 0 && !p.listens[listenPort{proc, local}] {
 		p.peers.add(fingerprint, proc)
+		p.ports.add(peer)
 	}
 }
 

@@ -160,6 +160,23 @@ func TestSiftTwice(t *testing.T) {
 	}
 }
 
+// What nobody holds is looked for on the ports of the peers, whether a connection to one is kept or counted.
+func TestSiftPorts(t *testing.T) {
+	for _, sift := range []bool{false, true} {
+		j := NewJoin(&Space{}, []*procfd.Process{process(1, 100)})
+		if sift {
+			j.Sift(Thresholds{Grace: DefaultGrace}, 10*day)
+		}
+		s := estab(100, "10.0.0.1:40001", "10.0.0.7:5432")
+		setInfo(s, quietFor(s.Info, time.Second), wholeInfo)
+		j.Add(s)
+		j.Space()
+		if all, queues := j.PortsOfNobodys(); !slices.Equal(all, []uint16{5432}) || queues != nil {
+			t.Errorf("sifted: %v: ports %v, with a queue %v", sift, all, queues)
+		}
+	}
+}
+
 // FirstDifference is the first line in which two texts differ.
 func FirstDifference(sifted, whole string) string {
 	a, b := strings.Split(sifted, "\n"), strings.Split(whole, "\n")
