@@ -74,11 +74,20 @@ func load(names ...string) (*Source, error) {
 // errOld: before it, an iterator was over all processes at once.
 var errOld = errors.New("BPF: an iterator over the descriptors of one process needs Linux 6.1")
 
+var errNoBTF = errors.New("BPF: the kernel does not tell its types: no BTF (CONFIG_DEBUG_INFO_BTF)")
+
+func hasBTF() bool {
+	_, err := os.Stat("/sys/kernel/btf/vmlinux")
+	return err == nil
+}
+
 func oneLine(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES) && !errors.As(err, &verifier):
 		return fmt.Errorf("BPF: %w (CAP_BPF and CAP_PERFMON, or root; kernel lockdown may forbid it)", os.ErrPermission)
+	case errors.Is(err, ebpf.ErrNotSupported) && !hasBTF():
+		return errNoBTF
 	case errors.As(err, &verifier):
 		return fmt.Errorf("BPF: the kernel refuses the programs: %w", verifier.Cause)
 	}
