@@ -79,6 +79,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct nsproxy *nsproxy;
 	u64 start_boottime;
+	struct files_struct *files;
 } CO_RE;
 
 struct bpf_iter__task_file {
@@ -463,8 +464,8 @@ volatile struct upper uppers[64];
 
 static __always_inline bool passed_over(struct task_struct *task, u32 fd)
 {
-	if (task->pid != task->tgid)
-		return false;
+	if (task->pid != task->tgid) // Linux 6.1 shows a table that threads share once more, as that of the second of them
+		return task->files == task->group_leader->files;
 	u32 tid = bpf_get_current_pid_tgid();
 	volatile struct upper *u = &uppers[tid % 64];
 	return u->tid == tid && fd < u->from;

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"time"
 
@@ -34,9 +35,10 @@ func readEarly(ctx context.Context, src *Source) *early {
 		return e
 	}
 	type process struct{ pid, open int }
+	counted := src.FS.CountDescriptors(os.Getpid()) > 0 // since Linux 6.2
 	list := make([]process, 0, len(pids))
 	for _, pid := range pids {
-		if open := src.FS.CountDescriptors(pid); open > 0 { // else it has none, or it is not told, and it is read later
+		if open := src.FS.CountDescriptors(pid); open > 0 || !counted { // else it has none
 			list = append(list, process{pid, open})
 		}
 	}

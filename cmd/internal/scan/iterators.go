@@ -92,6 +92,9 @@ func (s *Scan) manyDescriptors() bool {
 	for _, pid := range s.PIDs {
 		n += s.Source.FS.CountDescriptors(pid)
 	}
+	if n == 0 { // not told, before Linux 6.2
+		return s.Source.manySockets()
+	}
 	return n >= iteratorsFrom
 }
 
