@@ -46,28 +46,35 @@ const (
 )
 
 // A patientWriter writes to w in a goroutine of its own, since a terminal that was stopped or a pipe that nobody reads
-// must not stop the connections. Lines for which there is no room are counted, and missing is told of them.
+// must not stop the connections. Lines for which there is no room are counted, and missing is told of them where they
+// would have been.
 type patientWriter struct {
 	w       io.Writer
 	missing func(lines uint64)
-	lines   chan []byte
-	lost    atomic.Uint64
+	lines   chan patientLine
+	lost    atomic.Uint64 // since the last line that had room
 	over    chan struct{} // closed by close
 	done    chan struct{}
 }
 
+type patientLine struct {
+	text []byte
+	lost uint64 // lines before it
+}
+
 func newPatientWriter(w io.Writer, missing func(lines uint64)) *patientWriter {
-	p := &patientWriter{w: w, missing: missing, lines: make(chan []byte, patientLines), over: make(chan struct{}), done: make(chan struct{})}
+	p := &patientWriter{w: w, missing: missing, lines: make(chan patientLine, patientLines), over: make(chan struct{}), done: make(chan struct{})}
 	go p.run()
 	return p
 }
 
 // Write never fails and never waits. What is written after close is lost.
 func (p *patientWriter) Write(line []byte) (int, error) {
+	lost := p.lost.Swap(0)
 	select {
-	case p.lines <- bytes.Clone(line):
+	case p.lines <- patientLine{bytes.Clone(line), lost}:
 	default:
-		p.lost.Add(1)
+		p.lost.Add(lost + 1)
 	}
 	return len(line), nil
 }
@@ -81,6 +88,7 @@ func (p *patientWriter) run() {
 			continue
 		default:
 		}
+		p.tell(p.lost.Swap(0)) // what nothing has followed yet
 		select {
 		case line := <-p.lines:
 			p.put(line)
@@ -90,10 +98,14 @@ func (p *patientWriter) run() {
 	}
 }
 
-func (p *patientWriter) put(line []byte) {
-	_, _ = p.w.Write(line) // who has closed our stderr does not want to know
-	if n := p.lost.Swap(0); n > 0 {
-		p.missing(n)
+func (p *patientWriter) put(line patientLine) {
+	p.tell(line.lost)
+	_, _ = p.w.Write(line.text) // who has closed our stderr does not want to know
+}
+
+func (p *patientWriter) tell(lost uint64) {
+	if lost > 0 {
+		p.missing(lost)
 	}
 }
 
