@@ -162,7 +162,7 @@ struct inet_sock {
 
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
-	struct timer_list icsk_retransmit_timer, icsk_delack_timer;
+	struct timer_list icsk_delack_timer;
 	u32 icsk_rto;
 	u8 icsk_retransmits, icsk_pending, icsk_backoff, icsk_probes_out;
 	struct {
@@ -172,9 +172,19 @@ struct inet_connection_sock {
 	u32 icsk_user_timeout;
 } CO_RE;
 
-// Before Linux 6.18 the timer's time has a field of its own.
+// Before Linux 6.18 the time of the timer of retransmission has a field of its own.
 struct inet_connection_sock___timeout {
 	unsigned long icsk_timeout;
+} CO_RE;
+
+// Until Linux 6.18 that timer is there, and sk_timer is that of keepalive. Since, sk_timer is that of retransmission, and that of keepalive
+// is here.
+struct inet_connection_sock___until_6_18 {
+	struct timer_list icsk_retransmit_timer;
+} CO_RE;
+
+struct inet_connection_sock___since_6_19 {
+	struct timer_list icsk_keepalive_timer;
 } CO_RE;
 
 struct tcp_sock {
@@ -264,12 +274,35 @@ struct usual_with_addrs {
 	u32 addrs[8];
 };
 
+// kept_alive reports whether the timer of keepalive runs, and tells until when.
+static __always_inline bool kept_alive(struct tcp_sock *tp, u32 *expires)
+{
+	struct inet_connection_sock___since_6_19 *since = (void *)tp;
+	if (bpf_core_field_exists(since->icsk_keepalive_timer)) {
+		*expires = since->icsk_keepalive_timer.expires;
+		return since->icsk_keepalive_timer.entry.pprev;
+	}
+	struct timer_list *timer = &tp->inet_conn.icsk_inet.sk.sk_timer;
+	*expires = timer->expires;
+	return timer->entry.pprev;
+}
+
+// resends_at is until when the timer of retransmission runs.
+static __always_inline u32 resends_at(struct tcp_sock *tp)
+{
+	struct inet_connection_sock___timeout *old = (void *)tp;
+	if (bpf_core_field_exists(old->icsk_timeout))
+		return old->icsk_timeout;
+	struct inet_connection_sock___until_6_18 *until = (void *)tp;
+	if (bpf_core_field_exists(until->icsk_retransmit_timer))
+		return until->icsk_retransmit_timer.expires;
+	return tp->inet_conn.icsk_inet.sk.sk_timer.expires;
+}
+
 static __always_inline void timer_of(struct sock_row *row, struct tcp_sock *tp, u32 now)
 {
 	struct inet_connection_sock *icsk = &tp->inet_conn;
-	struct sock *sk = &icsk->icsk_inet.sk;
-	struct inet_connection_sock___timeout *old = (void *)icsk;
-	u32 when = 0;
+	u32 when;
 	u8 pending = icsk->icsk_pending;
 	if (pending == 1 || pending == 5 || pending == 6) { // RETRANS, LOSS_PROBE, REO_TIMEOUT
 		row->timer = 1;
@@ -277,10 +310,10 @@ static __always_inline void timer_of(struct sock_row *row, struct tcp_sock *tp, 
 	} else if (pending == 3) { // PROBE0
 		row->timer = 4;
 		row->retrans = icsk->icsk_probes_out;
-	} else if (sk->sk_timer.entry.pprev) {
+	} else if (kept_alive(tp, &when)) {
 		row->timer = 2;
 		row->retrans = icsk->icsk_probes_out;
-		row->expires = (u32)sk->sk_timer.expires - now;
+		row->expires = when - now;
 		return;
 	} else {
 		if (icsk->icsk_delack_timer.entry.pprev) {
@@ -289,11 +322,7 @@ static __always_inline void timer_of(struct sock_row *row, struct tcp_sock *tp, 
 		}
 		return;
 	}
-	if (bpf_core_field_exists(old->icsk_timeout))
-		when = old->icsk_timeout;
-	else
-		when = icsk->icsk_retransmit_timer.expires;
-	row->expires = when - now;
+	row->expires = resends_at(tp) - now;
 }
 
 // What is usual is told in short from sieve = 1 on; in jiffies. A connection on which nothing has moved for still is usual if something has
@@ -332,7 +361,8 @@ static __always_inline int usual(struct bpf_iter__task_file *ctx, struct fd_row 
 	row->sport = sk->__sk_common.skc_num; // of this machine's order, and nearer than inet_sport
 	row->dport = sk->__sk_common.skc_dport;
 	u8 pending = tp->inet_conn.icsk_pending;
-	row->timer = pending || sk->sk_timer.entry.pprev || tp->inet_conn.icsk_delack_timer.entry.pprev;
+	u32 until;
+	row->timer = pending || kept_alive(tp, &until) || tp->inet_conn.icsk_delack_timer.entry.pprev;
 	u64 sent = tp->bytes_acked - tp->bytes_sent;
 	if (sent != 1) // else nothing was sent twice: what was, would be missing
 		sent += tp->bytes_retrans;
