@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -71,14 +72,25 @@ func load(names ...string) (*Source, error) {
 	return s, nil
 }
 
-// errOld: before it, an iterator was over all processes at once.
-var errOld = errors.New("BPF: an iterator over the descriptors of one process needs Linux 6.1")
+// ErrOld: before that release, an iterator was over all processes at once.
+var ErrOld = errors.New("BPF: an iterator over the descriptors of one process needs Linux 6.1")
 
 var errNoBTF = errors.New("BPF: the kernel does not tell its types: no BTF (CONFIG_DEBUG_INFO_BTF)")
 
 func hasBTF() bool {
 	_, err := os.Stat("/sys/kernel/btf/vmlinux")
 	return err == nil
+}
+
+// older reports whether the kernel is older than a release.
+func older(major, minor int) bool {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return false
+	}
+	var is, point int
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &is, &point)
+	return n == 2 && (is < major || is == major && point < minor)
 }
 
 func oneLine(err error) error {
@@ -88,10 +100,22 @@ func oneLine(err error) error {
 		return fmt.Errorf("BPF: %w (CAP_BPF and CAP_PERFMON, or root; kernel lockdown may forbid it)", os.ErrPermission)
 	case errors.Is(err, ebpf.ErrNotSupported) && !hasBTF():
 		return errNoBTF
+	case older(6, 1):
+		return ErrOld
 	case errors.As(err, &verifier):
-		return fmt.Errorf("BPF: the kernel refuses the programs: %w", verifier.Cause)
+		return fmt.Errorf("BPF: the kernel refuses the programs: %v: %s", verifier.Cause, complaint(verifier.Log)) // EACCES is no lack of rights here
 	}
 	return fmt.Errorf("BPF: %w", err)
+}
+
+// complaint is what the verifier objects to: the last line of its log but for its statistics.
+func complaint(log []string) string {
+	for _, line := range slices.Backward(log) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "processed ") && !strings.HasPrefix(line, "verification time ") && !strings.HasPrefix(line, "stack depth ") {
+			return line
+		}
+	}
+	return "no reason given"
 }
 
 // Close unloads the programs.
@@ -175,7 +199,7 @@ func (s *Source) read(ctx context.Context, program string, pid int, take func([]
 	case errors.Is(err, unix.ESRCH):
 		return nil
 	case errors.Is(err, unix.E2BIG), errors.Is(err, unix.EINVAL):
-		return errOld
+		return ErrOld
 	case err != nil:
 		return oneLine(err)
 	}
