@@ -103,7 +103,7 @@ func oneLine(err error) error {
 	case older(6, 1):
 		return ErrOld
 	case errors.As(err, &verifier):
-		return fmt.Errorf("BPF: the kernel refuses the programs: %v: %s", verifier.Cause, complaint(verifier.Log)) // EACCES is no lack of rights here
+		return fmt.Errorf("BPF: the kernel refuses the programs: %s: %s", verifier.Cause.Error(), complaint(verifier.Log)) // EACCES is no lack of rights here
 	}
 	return fmt.Errorf("BPF: %w", err)
 }
