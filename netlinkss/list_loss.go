@@ -113,7 +113,7 @@ func (t *tallyOfLosses) list() (losses []Loss) {
 	add(LossStateless, t.stateless, whyStateless)
 	add(LossAddresses, t.addresses, "they are names, or cut: "+t.says("ss -n prints numbers", "netstat -n -W prints whole numbers"))
 	add(LossClocks, t.clocks, "there is no TCP_INFO, or an old one: "+t.says("ss -i prints it", ""))
-	add(LossTimers, t.timers, "whether a timer runs is not told: "+t.says("ss -o tells", "netstat -o tells"))
+	add(LossTimers, t.timers, t.whyTimers())
 	add(LossInodes, t.inodes, "which sockets a process holds is not told: "+t.says("ss -e tells", "netstat -e -e tells"))
 	add(LossUIDs, t.uids, t.says("ss -e prints them", "netstat -n -e -e prints them"))
 	add(LossCookies, t.cookies, "a socket cannot be known again in another list: "+t.says("ss -e prints them", ""))
@@ -128,6 +128,13 @@ func (t *tallyOfLosses) says(ss, netstat string) string {
 		return netstat
 	}
 	return ss
+}
+
+func (t *tallyOfLosses) whyTimers() string {
+	if t.kind == KindProcNet {
+		return WhyNoTimers
+	}
+	return "whether a timer runs is not told: " + t.says("ss -o tells", "netstat -o tells")
 }
 
 func (t *tallyOfLosses) whyHolders() string {

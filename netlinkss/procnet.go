@@ -14,13 +14,16 @@ import (
 // ProcNetLosses names what /proc/net/tcp does not tell, for a gap's text.
 const ProcNetLosses = "no idle times, ages, byte counts, cookies or cgroups"
 
+// WhyNoTimers is why [ReadProcNet] may yield [TimerUnknown], for a gap's text.
+const WhyNoTimers = "whether a timer runs is not told: the kernel that wrote /proc/net/tcp fills in none, as gVisor"
+
 // clockTick is a tick of the times in /proc/net/tcp (USER_HZ is 100 on every architecture of Linux
 // that Go runs on).
 const clockTick = 10 * time.Millisecond
 
 // ReadProcNet reads the text of /proc/net/tcp ([Inet]) or /proc/net/tcp6 ([Inet6]): the way that is
 // left where sock_diag is not to be had. Records have no cookie, no attributes and no interface; see
-// [ProcNetLosses]. The *Socket is valid until the next step; a non-nil error ends the sequence.
+// [ProcNetLosses]. Some kernels tell of no timer: it is [TimerUnknown] then. The *Socket is valid until the next step; a non-nil error ends the sequence.
 func ReadProcNet(r io.Reader, f Family) iter.Seq2[*Socket, error] {
 	return func(yield func(*Socket, error) bool) {
 		sc := bufio.NewScanner(r)
@@ -77,6 +80,11 @@ func decodeProcNet(line []byte, f Family, s *Socket) error {
 	s.SendQ, s.RecvQ = uint32(p.number(tx, 16, 32)), uint32(p.number(rx, 16, 32))
 	tr, when, _ := bytes.Cut(col[colTimer], []byte(":"))
 	s.Timer = Timer(p.number(tr, 16, 8))
+	if s.Timer == TimerUnknown && p.bad == nil {
+		p.bad = tr // no kernel's
+	} else if s.Timer == TimerOff && tellsNoTimer(rest) {
+		s.Timer = TimerUnknown
+	}
 	s.Expires = time.Duration(p.number(when, 16, 32)) * clockTick
 	s.Retrans = uint8(min(p.number(col[colRetrans], 16, 32), 255))
 	if s.Timer == TimerKeepalive || s.Timer == TimerPersist {
@@ -90,6 +98,22 @@ func decodeProcNet(line []byte, f Family, s *Socket) error {
 		return err
 	}
 	return nil
+}
+
+// tellsNoTimer reports whether a row, of which this is what follows the inode, is of a kernel that fills these columns with zeros: gVisor.
+// The congestion window, which only full sockets have, is never 0 in Linux.
+func tellsNoTimer(rest []byte) bool {
+	const window = 5 // behind the references, the address, and the times of retransmission and acknowledgement
+	var col []byte
+	for range window + 1 {
+		rest = bytes.TrimLeft(rest, " ")
+		end := bytes.IndexByte(rest, ' ')
+		if end < 0 {
+			return false // cut
+		}
+		col, rest = rest[:end], rest[end:]
+	}
+	return len(col) == 1 && col[0] == '0'
 }
 
 // hexReader keeps the first field that did not parse.

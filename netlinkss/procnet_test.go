@@ -68,6 +68,16 @@ func TestReadProcNet(t *testing.T) {
 			s.Expires = (1<<32 - 1) * 10 * time.Millisecond
 		}},
 		{"lower case", "0000000A:0000000B", "0000000a:0000000b", func(*Socket) {}},
+		{"of gVisor", "02:000AFC7D 00000000  1000        3 123456 2 0000000000000000 20 4 30 10 -1", "00:00000000 00000000  1000        3 123456 1 0000000000000000 0 0 0 0 -1", func(s *Socket) {
+			s.Timer, s.Expires, s.Retrans = TimerUnknown, 0, 0
+		}},
+		{"the shortest time of retransmission", "02:000AFC7D 00000000  1000        3 123456 2 0000000000000000 20 4 30 10 -1", "00:00000000 00000000  1000        3 123456 1 0000000000000000 0 0 0 1 -1", func(s *Socket) {
+			s.Timer, s.Expires, s.Retrans = 0, 0, 0
+		}},
+		{"a timer, and zeros", "20 4 30 10 -1", "0 0 0 0 -1", func(*Socket) {}},
+		{"cut behind its timer", "02:000AFC7D 00000000  1000        3 123456 2 0000000000000000 20 4 30 10 -1", "00:00000000 00000000  1000        3 123456 1 0000000000000000 0 0 0", func(s *Socket) {
+			s.Timer, s.Expires, s.Retrans = 0, 0, 0
+		}},
 		{"nothing behind the inode", " 2 0000000000000000 20 4 30 10 -1                      ", "", func(*Socket) {}},
 	} {
 		want := base
@@ -121,6 +131,7 @@ func TestReadProcNetMalformed(t *testing.T) {
 		"state not hex":           replace(" 08 ", " zz "),
 		"queue without its colon": replace("0000000A:0000000B", "0000000A"),
 		"queue too great":         replace("0000000A", "10000000A"),
+		"no timer of a kernel's":  replace("02:000AFC7D", "FF:000AFC7D"),
 		"timer without its time":  replace("02:000AFC7D", "02"),
 		"negative uid":            replace(" 1000 ", " -1 "),
 		"probes not a number":     replace(" 3 ", " x "),

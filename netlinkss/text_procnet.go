@@ -22,7 +22,11 @@ func (l *List) procNet(in *lines, yield func(*Socket, error) bool) bool {
 		case in.long || decodeProcNet(in.line[bytes.IndexByte(in.line, first[0]):], procFamily(local), &s) != nil || !procWhole(&t) || !procState(&s):
 			l.losses.bad(in.n, in.line)
 		default:
-			if !l.give(&s, nil, LackCookie|LackHolders, yield) {
+			lack := LackCookie | LackHolders
+			if s.Timer == TimerUnknown {
+				lack |= LackTimer
+			}
+			if !l.give(&s, nil, lack, yield) {
 				return false
 			}
 		}
@@ -55,7 +59,5 @@ func procWhole(t *tokens) bool {
 	return len(t.next()) > 0
 }
 
-// procState reports whether the numbers are some that a kernel writes.
-func procState(s *Socket) bool {
-	return s.State >= Estab && s.State <= NewSynRecv && s.Timer != TimerUnknown
-}
+// procState reports whether the number is one that a kernel writes.
+func procState(s *Socket) bool { return s.State >= Estab && s.State <= NewSynRecv }

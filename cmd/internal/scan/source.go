@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
@@ -190,9 +191,11 @@ func (s *Source) openProc(at Place, why string) (*Sockets, error) {
 		return nil, fmt.Errorf("sock_diag: %s; process %d: %w", why, pid, procfd.ErrGone)
 	}
 	s.Detail("sockets from %s", files[0].path)
+	var timerless atomic.Int64 // in the dump that had the most of them
 	dump := func(_ context.Context, r netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {
 		return func(yield func(*netlinkss.Socket, error) bool) {
-			left, rows := s.mostRows(pid), &recentRows{seed: maphash.MakeSeed()}
+			left, rows, n := s.mostRows(pid), &recentRows{seed: maphash.MakeSeed()}, int64(0)
+			defer func() { timerless.Store(max(timerless.Load(), n)) }()
 			for _, file := range files {
 				more := procFile(file.path, file.family, r, func(sock *netlinkss.Socket, err error) bool {
 					if err == nil && rows.has(sock) {
@@ -202,6 +205,9 @@ func (s *Source) openProc(at Place, why string) (*Sockets, error) {
 						yield(nil, fmt.Errorf("%s: %w: it grows as fast as it is read", file.path, netlinkss.ErrInterrupted))
 						return false
 					}
+					if err == nil && sock.Timer == netlinkss.TimerUnknown {
+						n++
+					}
 					return yield(sock, err)
 				})
 				if !more {
@@ -210,7 +216,13 @@ func (s *Source) openProc(at Place, why string) (*Sockets, error) {
 			}
 		}
 	}
-	return &Sockets{Name: "/proc/net/tcp", Dump: dump, source: s, place: at, Gaps: []diag.Gap{{
+	after := func(diag.GroupBy) (gaps []diag.Gap) {
+		if n := timerless.Swap(0); n > 0 {
+			gaps = append(gaps, diag.Gap{What: netlinkss.LossTimers, Count: int(n), Why: netlinkss.WhyNoTimers})
+		}
+		return gaps
+	}
+	return &Sockets{Name: "/proc/net/tcp", Dump: dump, After: after, source: s, place: at, Gaps: []diag.Gap{{
 		What: "TCP_INFO", Why: fmt.Sprintf("sockets were read from /proc/net/tcp, which has %s (sock_diag: %s)", netlinkss.ProcNetLosses, why),
 	}}}, nil
 }
