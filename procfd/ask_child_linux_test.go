@@ -134,7 +134,7 @@ func TestKernelAskNetns(t *testing.T) {
 	if own := liveFS(t).Netns(); err != nil || inode != uint64(r.Values[1]) || inode == own {
 		t.Errorf("namespace %d, %v; want %d, the test's is %d", inode, err, r.Values[1], own)
 	}
-	again, err := netnsInode("/proc/self/fd/" + strconv.Itoa(int(ns.Fd())))
+	again, err := nsInode("/proc/self/fd/"+strconv.Itoa(int(ns.Fd())), "net")
 	if err != nil || again != inode {
 		t.Errorf("by its path %d, %v", again, err)
 	}

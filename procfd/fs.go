@@ -25,6 +25,8 @@ type FS struct {
 	proc procfs.FS
 	// counts: the directories of descriptors tell how many there are (Linux 6.2).
 	counts bool
+	// oneSpace: the links in /proc/PID/ns lead to no namespaces, and their numbers change from one reading to the next.
+	oneSpace bool
 
 	mu          sync.Mutex
 	executables []executable // that were read
@@ -46,7 +48,7 @@ func New(root string) (*FS, error) {
 		return nil, fmt.Errorf("open proc filesystem: %w", err)
 	}
 	root = filepath.Clean(root)
-	return &FS{root: root, proc: proc, counts: countsDescriptors(root)}, nil
+	return &FS{root: root, proc: proc, counts: countsDescriptors(root), oneSpace: hasNoSpaces(root)}, nil
 }
 
 // None is a proc filesystem in which there is nothing, for systems that have none.

@@ -92,7 +92,7 @@ type nsSearch struct {
 
 // process takes the namespaces of a process and its threads.
 func (s *nsSearch) process(pid int) {
-	netns, err := nsInode(s.fs.Path(pid, "ns", "net"), "net")
+	netns, err := s.fs.nsInode(s.fs.Path(pid, "ns", "net"), "net")
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		s.mu.Lock()
@@ -102,7 +102,7 @@ func (s *nsSearch) process(pid int) {
 	case err == nil:
 		s.lives(netns, pid, pid)
 	}
-	if mounts, err := nsInode(s.fs.Path(pid, "ns", "mnt"), "mnt"); err == nil {
+	if mounts, err := s.fs.nsInode(s.fs.Path(pid, "ns", "mnt"), "mnt"); err == nil {
 		s.mu.Lock()
 		if first, ok := s.mounts[mounts]; !ok || pid < first {
 			s.mounts[mounts] = pid
@@ -113,7 +113,7 @@ func (s *nsSearch) process(pid int) {
 		return
 	}
 	for _, tid := range s.fs.threads(pid) {
-		if of, err := nsInode(s.fs.Path(pid, "task", strconv.Itoa(tid), "ns", "net"), "net"); err == nil && of != netns {
+		if of, err := s.fs.nsInode(s.fs.Path(pid, "task", strconv.Itoa(tid), "ns", "net"), "net"); err == nil && of != netns {
 			s.lives(of, pid, tid)
 		}
 		if s.ctx.Err() != nil {
@@ -148,7 +148,7 @@ func (s *nsSearch) namespace(inode uint64) *Namespace {
 
 // readMounts reads the mounts of each mount namespace, that of the reader first: its paths need no detour.
 func (s *nsSearch) readMounts() {
-	own, _ := nsInode(filepath.Join(s.fs.root, "self", "ns", "mnt"), "mnt")
+	own, _ := s.fs.nsInode(filepath.Join(s.fs.root, "self", "ns", "mnt"), "mnt")
 	order := make([]uint64, 0, len(s.mounts))
 	for ns := range s.mounts {
 		order = append(order, ns)

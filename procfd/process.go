@@ -238,7 +238,7 @@ func (p *Process) identify(f *FS) error {
 	}
 	p.Cgroup, p.Place = cgroupOf(proc)
 	// A zombie in full is in no namespace, and holds nothing.
-	if p.Netns, err = netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
+	if p.Netns, err = f.netnsInode(f.NetnsPath(p)); err != nil && (p.State != 'Z' || p.Threads > 1) {
 		p.gap("network namespace", 0, err)
 	}
 	return nil
@@ -283,7 +283,7 @@ func parseArgs(b []byte) []string {
 // liveTask is a thread that can be read in place of a leader that has exited; the leader when there is none.
 func (f *FS) liveTask(p *Process) int {
 	for _, tid := range f.threads(p.PID) {
-		if _, err := netnsInode(f.Path(p.PID, "task", strconv.Itoa(tid), "ns", "net")); err == nil {
+		if _, err := f.netnsInode(f.Path(p.PID, "task", strconv.Itoa(tid), "ns", "net")); err == nil {
 			return tid
 		}
 	}
@@ -302,9 +302,21 @@ func (f *FS) livePath(p *Process, elem ...string) string {
 }
 
 // netnsInode reads a link of the form net:[N].
-func netnsInode(path string) (uint64, error) { return nsInode(path, "net") }
+func (f *FS) netnsInode(path string) (uint64, error) { return f.nsInode(path, "net") }
+
+// onlySpace is the number of every namespace where the numbers tell nothing.
+const onlySpace = 1
 
 // nsInode reads a link that names a namespace of a kind.
+func (f *FS) nsInode(path, kind string) (uint64, error) {
+	n, err := nsInode(path, kind)
+	if err == nil && f.oneSpace {
+		n = onlySpace
+	}
+	return n, err
+}
+
+// nsInode reads such a link as it is.
 func nsInode(path, kind string) (uint64, error) {
 	target, err := os.Readlink(path)
 	if err != nil {
@@ -326,7 +338,7 @@ func parseNs(s, kind string) (uint64, error) {
 
 // NetnsOf is the inode of the network namespace in which a process, or a thread, lives.
 func (f *FS) NetnsOf(pid int) (uint64, error) {
-	n, err := netnsInode(f.Path(pid, "ns", "net"))
+	n, err := f.netnsInode(f.Path(pid, "ns", "net"))
 	if err != nil {
 		return 0, gone(pid, err)
 	}
@@ -335,7 +347,7 @@ func (f *FS) NetnsOf(pid int) (uint64, error) {
 
 // Netns is the inode of the reader's own network namespace, 0 when it may not be read.
 func (f *FS) Netns() uint64 {
-	n, err := netnsInode(f.root + "/self/ns/net")
+	n, err := f.netnsInode(f.root + "/self/ns/net")
 	if err != nil {
 		return 0
 	}

@@ -51,6 +51,9 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 		l.space.Source = l.list.Name
 	}
 	l.space.Gaps = append(l.space.Gaps, l.list.Gaps...)
+	if fs.OneNetns() && l.Source.From == "" {
+		l.space.Gaps = append(l.space.Gaps, gapOneNetns)
+	}
 	l.space.Orphans = l.orphans(procs[0].PID)
 	if l.join, err = l.joinSockets(ctx, procs); err != nil {
 		return err

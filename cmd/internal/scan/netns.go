@@ -107,6 +107,9 @@ func (s *Source) hasKernel(n *procfd.Namespace) bool {
 	return err == nil && p.Kernel
 }
 
+// gapOneNetns is the gap where [procfd.FS.OneNetns].
+var gapOneNetns = diag.Gap{What: "network namespaces", Why: "this kernel does not tell in which one a process is: all are taken to be in the same"}
+
 func netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {
 	if n.Denied > 0 {
 		gaps = append(gaps, diag.Gap{What: "network namespaces of processes", Count: n.Denied, Why: "they may not be read, so some may be missing: needs CAP_SYS_PTRACE, or root"})

@@ -110,6 +110,9 @@ func (c *Count) collect(ctx context.Context, stat *diag.Stat) error {
 		stat.Where = "network namespace " + places[0].String()
 		return c.collectOne(ctx, stat, places[0].Place)
 	}
+	if c.Source.FS.OneNetns() {
+		gaps = append(gaps, gapOneNetns)
+	}
 	stat.Snapshot.Gaps = gaps
 	if err := c.readAll(ctx, stat, places, c.request()); err != nil {
 		return err
