@@ -102,6 +102,8 @@ func oneLine(err error) error {
 		return errNoBTF
 	case older(6, 1):
 		return ErrOld
+	case errors.As(err, &verifier) && strings.Contains(complaint(verifier.Log), "helper bpf_probe_read"):
+		return fmt.Errorf("BPF: %w: kernel lockdown (confidentiality) forbids programs to read its memory", os.ErrPermission)
 	case errors.As(err, &verifier):
 		return fmt.Errorf("BPF: the kernel refuses the programs: %s: %s", verifier.Cause.Error(), complaint(verifier.Log)) // EACCES is no lack of rights here
 	}
