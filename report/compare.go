@@ -39,7 +39,7 @@ type compareRow struct {
 type compared struct {
 	byState              map[string]int64
 	byPeer               map[comparePeer]int64
-	timer, noTimer       int64 // of ESTAB
+	timer, noTimer       int64 // of ESTAB, -1: not known
 	timeWait, dark       int64
 	fds, rss             int64 // descriptors, -1: not known; bytes
 	leaks, leaked, risks int64
@@ -59,22 +59,26 @@ func comparedOf(r *diag.Result) compared {
 		for state, k := range n.byState {
 			c.byState[state] += int64(k)
 		}
-		c.noTimer += int64(n.noTimer)
-		c.timer += int64(n.timer)
+		without, with := n.timers()
+		c.noTimer, c.timer = sum(c.noTimer, without), sum(c.timer, with)
 		c.timeWait += int64(n.timeWait)
 		c.dark += int64(n.dark)
 		c.rss += int64(p.RSS)
-		if p.Open < 0 || c.fds < 0 {
-			c.fds = -1
-		} else {
-			c.fds += int64(p.Open)
-		}
+		c.fds = sum(c.fds, p.Open)
 		c.countPeers(p)
 	}
 	for _, f := range r.Findings {
 		c.countFinding(f)
 	}
 	return c
+}
+
+// sum is of two numbers that are -1 where they are not known.
+func sum(a int64, b int) int64 {
+	if a < 0 || b < 0 {
+		return -1
+	}
+	return a + int64(b)
 }
 
 // countPeers counts connections by address, as `netstat | awk | uniq -c` does, and by who opened them.

@@ -86,8 +86,8 @@ type wireFDs struct {
 
 type wireTCPCounts struct {
 	ByState       map[string]int `json:"by_state"`
-	EstabTimer    int            `json:"estab_timer"`
-	EstabNoTimer  int            `json:"estab_no_timer"`
+	EstabTimer    *int           `json:"estab_timer"` // null where their timers are not told
+	EstabNoTimer  *int           `json:"estab_no_timer"`
 	Dark          int            `json:"closed_fd"`
 	OtherNetns    int            `json:"other_netns"`
 	TimeWait      int            `json:"time_wait"`
@@ -252,12 +252,13 @@ func idleThreshold(r *diag.Result) time.Duration {
 
 func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
+	without, with := c.timers()
 	w := wireProcess{
 		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns, Source: p.Space.Listed(),
 		Unit: stated(p.Place.Unit), Container: wireContainerOf(&p.Place), NSPIDs: append([]int{}, p.Inner...),
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{
-			ByState: c.byState, EstabTimer: c.timer, EstabNoTimer: c.noTimer, Dark: c.dark, OtherNetns: c.foreign,
+			ByState: c.byState, EstabTimer: known(with), EstabNoTimer: known(without), Dark: c.dark, OtherNetns: c.foreign,
 			TimeWait: c.timeWait, TimeWaitNetns: p.Space.TimeWait, Orphans: p.Orphans,
 		},
 		Leaked: st.leaked, Risks: st.risks, LeakPerMinute: rounded(g.PerMinute),

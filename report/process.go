@@ -52,6 +52,14 @@ func countsOf(p *diag.Proc) counts {
 	return c
 }
 
+// timers are how many are in ESTAB without a timer and with one, -1 where this is not told of all of them.
+func (c *counts) timers() (without, with int) {
+	if c.noTimer+c.timer < c.estab {
+		return -1, -1
+	}
+	return c.noTimer, c.timer
+}
+
 func processSection(s *standing) Section {
 	p := s.proc
 	facts := []Fact{
@@ -171,14 +179,15 @@ func pipePairs(n, estab int) string {
 
 func tcpFacts(p *diag.Proc, c counts) string {
 	var parts []string
+	without, with := c.timers()
 	for s := netlinkss.Estab; s <= netlinkss.BoundInactive; s++ {
 		n := c.byState[s.String()]
 		switch {
 		case n == 0:
-		case s == netlinkss.Estab && c.noTimer+c.timer < n:
+		case s == netlinkss.Estab && without < 0:
 			parts = append(parts, fmt.Sprintf("ESTAB %d (their timers are not told)", n))
 		case s == netlinkss.Estab:
-			parts = append(parts, fmt.Sprintf("ESTAB %d (%d without a timer, %d with)", n, c.noTimer, c.timer))
+			parts = append(parts, fmt.Sprintf("ESTAB %d (%d without a timer, %d with)", n, without, with))
 		default:
 			parts = append(parts, fmt.Sprintf("%s %d", s, n))
 		}
@@ -298,8 +307,9 @@ func processTable(s *standing) *Table {
 	}
 	add("fd_soft_limit", limit)
 	add("estab", number(c.estab))
-	add("estab_timer", number(c.timer))
-	add("estab_no_timer", number(c.noTimer))
+	without, with := c.timers()
+	add("estab_timer", optional(with))
+	add("estab_no_timer", optional(without))
 	add("close_wait", number(c.closeWait))
 	add("closed_fd", number(c.dark))
 	add("time_wait", number(c.timeWait))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
@@ -283,8 +284,8 @@ func TestJSONValues(t *testing.T) {
 			}
 			Sockets struct {
 				ByState      map[string]int `json:"by_state"`
-				EstabTimer   int            `json:"estab_timer"`
-				EstabNoTimer int            `json:"estab_no_timer"`
+				EstabTimer   *int           `json:"estab_timer"`
+				EstabNoTimer *int           `json:"estab_no_timer"`
 				ClosedFD     int            `json:"closed_fd"`
 				TimeWait     int            `json:"time_wait"`
 			}
@@ -306,11 +307,27 @@ func TestJSONValues(t *testing.T) {
 	if *p.FDs.Open != 60 || *p.FDs.SoftLimit != 1024 || p.FDs.ByKind["epoll"] != 1 || len(p.FDs.ByKind) != 3 {
 		t.Errorf("descriptors %+v", p.FDs)
 	}
-	if s := p.Sockets; s.ByState["ESTAB"] != 10 || s.EstabNoTimer != 8 || s.EstabTimer != 2 || s.ClosedFD != 4 || s.TimeWait != 150 {
+	if s := p.Sockets; s.ByState["ESTAB"] != 10 || *s.EstabNoTimer != 8 || *s.EstabTimer != 2 || s.ClosedFD != 4 || s.TimeWait != 150 {
 		t.Errorf("sockets %+v", s)
 	}
 	if want := noon.Add(-30*time.Hour - 5*time.Minute); !p.StartedAt.Equal(want) {
 		t.Errorf("started at %v, want %v", p.StartedAt, want)
+	}
+	untold := leaking()
+	held := untold.Procs()[0].Held
+	for i := range held {
+		if held[i].State == netlinkss.Estab {
+			held[i].Timer = netlinkss.TimerUnknown // one is enough
+			break
+		}
+	}
+	decode(untold)
+	if s := doc.Processes[0].Sockets; s.EstabTimer != nil || s.EstabNoTimer != nil || s.ByState["ESTAB"] != 10 {
+		t.Errorf("timers that are not told: %+v", s)
+	}
+	c := comparedOf(untold)
+	if c.timer != -1 || c.noTimer != -1 || c.byState["ESTAB"] != 10 {
+		t.Errorf("timers that are not told, compared: %+v", c)
 	}
 	decode(clean())
 	if p := doc.Processes[0]; *p.FDs.Open != 3 || p.FDs.SoftLimit != nil {
