@@ -89,6 +89,9 @@ func (c *sideCount) total() int { return c.matrix.Total() + c.usual.Timer + c.us
 func (c *comparison) count(side int, s *netlinkss.Socket) {
 	n := c.sides[side]
 	n.matrix.add(s)
+	if s.Timer == netlinkss.TimerUnknown {
+		n.NoTimers = true
+	}
 	switch {
 	case s.State == netlinkss.Listen:
 		n.listens[s.Local.Port()] = true

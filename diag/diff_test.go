@@ -130,6 +130,29 @@ func TestCompareNothing(t *testing.T) {
 	}
 }
 
+// Of a side on which some timer is not told, none is counted, and nothing that rests on one.
+func TestCompareNoTimers(t *testing.T) {
+	gvisor := func(at time.Duration, n int) *Side {
+		list := idleSockets(1, n)
+		for _, s := range list {
+			s.Timer = netlinkss.TimerUnknown
+		}
+		return judgedSide("", at, proxyOf(42, list))
+	}
+	d := compared(t, gvisor(0, 3), gvisor(time.Minute, 20))
+	for _, c := range d.Timers {
+		if c.N != [2]int{NotKnown, NotKnown} {
+			t.Errorf("%s is said to be %v", c.Key, c.N)
+		}
+	}
+	if idle := d.Suspects[len(d.Suspects)-1]; idle.N != [2]int{NotKnown, NotKnown} {
+		t.Errorf("%s is said to be %v", idle.Key, idle.N)
+	}
+	if states := d.States[0]; states.N != [2]int{3, 20} {
+		t.Errorf("%s is said to be %v", states.Key, states.N)
+	}
+}
+
 // Whether it got worse.
 func TestCompareVerdict(t *testing.T) {
 	idle := func(n int) []*netlinkss.Socket { return idleSockets(1, n) }

@@ -89,7 +89,7 @@ const (
 	LineOpen   LineKind = iota // descriptors
 	LineFDs                    // descriptors of one kind; Name is [procfd.Kind.String]
 	LineState                  // TCP sockets in one state; Name is as ss has it, [DarkState] for those that are not listed
-	LineTimer                  // connections in ESTAB; Name is "no timer" or "timer"
+	LineTimer                  // connections in ESTAB; Name is "no timer", "timer" or "timer not told"
 	LineGroup                  // sockets of one group; Name is [GroupLine]; of a host that which it is grouped by, and its key
 	LineLeaked                 // sockets in findings of severity leak; Name is "leaked"
 	LineRSS                    // bytes
@@ -285,6 +285,7 @@ func (t *Track) measure(p *Proc, s *Series) {
 const (
 	lineTimer   = "timer"
 	lineNoTimer = "no timer"
+	lineUntold  = "timer not told"
 )
 
 // states counts the process's sockets by state, and those in ESTAB by whether a timer runs.
@@ -292,23 +293,30 @@ func (t *Track) states(p *Proc, n int) {
 	var m Matrix
 	m[netlinkss.Estab][netlinkss.TimerOff] = p.Usual.NoTimer
 	m[netlinkss.Estab][netlinkss.TimerKeepalive] = p.Usual.Timer
+	untold := 0
 	for i := range p.Held {
-		if !p.Held[i].Counted {
-			m.add(p.Held[i].Socket)
+		h := &p.Held[i]
+		if h.Counted {
+			continue
+		}
+		m.add(h.Socket)
+		if h.State == netlinkss.Estab && h.Timer == netlinkss.TimerUnknown {
+			untold++
 		}
 	}
-	t.matrix(&m, n)
+	t.matrix(&m, untold, n)
 	t.count(LineState, DarkState, n, len(p.Dark))
 }
 
-// matrix takes the states and timers.
-func (t *Track) matrix(m *Matrix, n int) {
+// matrix takes the states and timers. Of untold in ESTAB no timer is known.
+func (t *Track) matrix(m *Matrix, untold, n int) {
 	for state := range NumStates {
 		t.count(LineState, netlinkss.State(state).String(), n, m.State(netlinkss.State(state)))
 	}
 	estab, off := m.State(netlinkss.Estab), m[netlinkss.Estab][netlinkss.TimerOff]
-	t.count(LineTimer, lineTimer, n, estab-off)
+	t.count(LineTimer, lineTimer, n, estab-off-untold)
 	t.count(LineTimer, lineNoTimer, n, off)
+	t.count(LineTimer, lineUntold, n, untold)
 }
 
 // end closes a sample.

@@ -1,5 +1,7 @@
 package diag
 
+import "github.com/sockleak/sockleak/netlinkss"
+
 // hostKey is the track of a host's counts.
 var hostKey = procKey{}
 
@@ -14,7 +16,12 @@ func (s *Series) AddStat(st *Stat) {
 	t.sample(s)
 	n := len(s.Times) - 1
 	t.known[n] |= knowsStates
-	t.matrix(st.Tally.IPv4.Sum(&st.Tally.IPv6), n)
+	m := st.Tally.IPv4.Sum(&st.Tally.IPv6)
+	untold := 0
+	if st.Tally.NoTimers > 0 { // else the last column is of timers that only newer kernels have
+		untold = m[netlinkss.Estab][NumTimers-1]
+	}
+	t.matrix(m, untold, n)
 	if st.Distinct == len(st.Groups) {
 		t.known[n] |= knowsGroups
 	}

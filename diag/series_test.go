@@ -75,7 +75,9 @@ func TestSeriesMeasures(t *testing.T) {
 	syn.Direction = DirectionUnknown
 	timer := accepted(5, 8080)
 	timer.Timer = netlinkss.TimerKeepalive
-	p := seriesProc(42, listen, syn, bound, unknown, timer, accepted(6, 8080), connected(7, "10.0.0.9:5432"))
+	untold := connected(8, "10.0.0.9:5432")
+	untold.Timer = netlinkss.TimerUnknown
+	p := seriesProc(42, listen, syn, bound, unknown, timer, accepted(6, 8080), connected(7, "10.0.0.9:5432"), untold)
 	p.Dark = []DarkSocket{{FD: 50, Inode: 70}}
 	p.ByKind[procfd.KindSocket] += 3 // the dark one, and two of another kind
 	p.ByKind[procfd.KindPipe] = 4
@@ -95,10 +97,10 @@ func TestSeriesMeasures(t *testing.T) {
 	track := s.Track(42, 1)
 	for kind, want := range map[LineKind]map[string]float64{
 		LineOpen:   {"open": 20},
-		LineFDs:    {"socket": 10, "pipe": 4},
-		LineState:  {"LISTEN": 1, "SYN-SENT": 1, "BOUND-INACTIVE": 1, "LAST-ACK": 1, "ESTAB": 3, "closed": 1},
-		LineTimer:  {"timer": 1, "no timer": 2},
-		LineGroup:  {"listening": 1, "to 10.0.0.9:5432": 2, "not connected": 1, "unknown direction": 1, "accepted on :8080": 2, "closed": 1, "not TCP": 2},
+		LineFDs:    {"socket": 11, "pipe": 4},
+		LineState:  {"LISTEN": 1, "SYN-SENT": 1, "BOUND-INACTIVE": 1, "LAST-ACK": 1, "ESTAB": 4, "closed": 1},
+		LineTimer:  {"timer": 1, "no timer": 2, "timer not told": 1},
+		LineGroup:  {"listening": 1, "to 10.0.0.9:5432": 3, "not connected": 1, "unknown direction": 1, "accepted on :8080": 2, "closed": 1, "not TCP": 2},
 		LineLeaked: {"leaked": 0},
 		LineRSS:    {"rss": 1 << 20},
 		LinePSS:    {},
@@ -266,12 +268,15 @@ func TestSeriesStayed(t *testing.T) {
 
 func TestSeriesOfHost(t *testing.T) {
 	s := &Series{}
-	for n, ports := range [][]uint16{{80, 80, 81}, {80, 82}} {
+	for n, ports := range [][]uint16{{80, 80, 81}, {80, 82, 82, 82}} {
 		tally := &Tally{By: ByLocalPort}
 		for i, port := range ports {
 			h := accepted(i+1, port)
-			if i == 0 {
+			switch i {
+			case 0:
 				h.Timer = netlinkss.TimerKeepalive
+			case 2 + n: // one that only a newer kernel has, or of the second sample one that is not told
+				h.Timer = []netlinkss.Timer{77, netlinkss.TimerUnknown}[n]
 			}
 			tally.Add(h.Socket)
 		}
@@ -285,13 +290,16 @@ func TestSeriesOfHost(t *testing.T) {
 	}
 	track := s.Track(0, 0)
 	for kind, want := range map[LineKind]map[string]float64{
-		LineState: {"ESTAB": 2},
-		LineTimer: {"timer": 1, "no timer": 1},
-		LineGroup: {"local-port 80": 1, "local-port 81": 0, "local-port 82": 1},
+		LineState: {"ESTAB": 4},
+		LineTimer: {"timer": 1, "no timer": 2, "timer not told": 1},
+		LineGroup: {"local-port 80": 1, "local-port 81": 0, "local-port 82": 3},
 	} {
 		if got := lastValues(track, kind); !maps.Equal(got, want) {
 			t.Errorf("lines of kind %d: %v, want %v", kind, got, want)
 		}
+	}
+	if l := track.Line(LineTimer, "timer"); l.Values[0] != 2 {
+		t.Errorf("%v with a timer, want 2 at first", l.Values)
 	}
 	if l := track.Line(LineGroup, "local-port 82"); l.Values[0] != 0 || !math.IsNaN(l.Born[0]) || !math.IsNaN(l.Died[1]) || track.Name != "host" {
 		t.Errorf("%s: %v", track.Name, l)

@@ -22,6 +22,7 @@ type group struct {
 // tallied is what is counted of a group.
 type tallied struct {
 	sockets, estab, noTimer, closeWait int
+	untold                             int       // of which no timer is known; where there are any, noTimer is not, either
 	idle                               diag.Span // the longest
 	recvQ, sendQ                       uint64    // bytes; listeners left out
 }
@@ -147,8 +148,11 @@ func (g *group) add(r socket, uptime time.Duration) {
 	switch r.held.State {
 	case netlinkss.Estab:
 		g.estab++
-		if r.held.Timer == netlinkss.TimerOff {
+		switch r.held.Timer {
+		case netlinkss.TimerOff:
 			g.noTimer++
+		case netlinkss.TimerUnknown:
+			g.untold++
 		}
 	case netlinkss.CloseWait:
 		g.closeWait++

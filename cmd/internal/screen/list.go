@@ -216,6 +216,14 @@ func (l groupList) key(i int, order string) sortKey {
 	return most(g.sockets)
 }
 
+// withoutTimer is how many of a group are in ESTAB without a timer.
+func (g *group) withoutTimer() cell {
+	if g.untold > 0 {
+		return cell{text: "-"}
+	}
+	return count(g.noTimer)
+}
+
 func (l groupList) match(i int, text string) bool { return has(text, l.list[i].key) }
 
 func (l groupList) empty() string { return "no socket" }
@@ -230,7 +238,7 @@ func (l groupList) rows(p *palette, which []int) ([]column, [][]cell) {
 	for _, i := range which {
 		g := &l.list[i]
 		row := []cell{
-			{text: p.clean(g.key)}, count(g.sockets), {trend: g.trend}, count(g.estab), count(g.noTimer), count(g.closeWait),
+			{text: p.clean(g.key)}, count(g.sockets), {trend: g.trend}, count(g.estab), g.withoutTimer(), count(g.closeWait),
 			{text: p.own(g.idle.String())}, count(g.recvQ), count(g.sendQ),
 		}
 		rows = append(rows, row)

@@ -23,7 +23,7 @@ func (t *taker) statOf(f *diag.Stat) *stat {
 	for i := range f.Groups {
 		g := &f.Groups[i]
 		s.groups = append(s.groups, group{key: f.Tally.Key(g), tallied: tallied{
-			sockets: g.Sockets, estab: g.Estab, noTimer: g.EstabNoTimer, closeWait: g.CloseWait,
+			sockets: g.Sockets, estab: g.Estab, noTimer: g.EstabNoTimer, untold: f.Tally.NoTimers, closeWait: g.CloseWait,
 			idle: g.OldestIdle, recvQ: g.RecvQ, sendQ: g.SendQ,
 		}})
 	}
