@@ -82,13 +82,14 @@ func decodeProcNet(line []byte, f Family, s *Socket) error {
 	s.Timer = Timer(p.number(tr, 16, 8))
 	if s.Timer == TimerUnknown && p.bad == nil {
 		p.bad = tr // no kernel's
-	} else if s.Timer == TimerOff && tellsNoTimer(rest) {
-		s.Timer = TimerUnknown
 	}
 	s.Expires = time.Duration(p.number(when, 16, 32)) * clockTick
 	s.Retrans = uint8(min(p.number(col[colRetrans], 16, 32), 255))
 	if s.Timer == TimerKeepalive || s.Timer == TimerPersist {
 		s.Retrans = uint8(min(p.number(col[colProbes], 10, 32), 255))
+	}
+	if s.Timer == TimerOff && tellsNoTimer(rest) {
+		s.Timer, s.Expires, s.Retrans = TimerUnknown, 0, 0
 	}
 	s.UID = uint32(p.number(col[colUID], 10, 32))
 	s.Inode = uint32(p.number(col[colInode], 10, 64))
