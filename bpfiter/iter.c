@@ -47,7 +47,12 @@ struct dentry {
 	struct qstr d_name;
 } CO_RE;
 
+struct vfsmount {
+	struct dentry *mnt_root;
+} CO_RE;
+
 struct path {
+	struct vfsmount *mnt;
 	struct dentry *dentry;
 } CO_RE;
 
@@ -217,6 +222,7 @@ enum { KIND_SOCKET, KIND_PIPE, KIND_ANON, KIND_PIDFD, KIND_DEVICE, KIND_FILE, KI
 #define S_IFCHR 0020000
 #define PIPEFS_MAGIC 0x50495045
 #define ANON_INODE_FS_MAGIC 0x09041934
+#define NSFS_MAGIC 0x6e736673
 #define PID_FS_MAGIC 0x50494446
 #define TMPFS_MAGIC 0x01021994
 #define HUGETLBFS_MAGIC 0x958458f6
@@ -467,7 +473,7 @@ static __always_inline int tcp(struct bpf_iter__task_file *ctx, struct file *fil
 	return 0;
 }
 
-static __always_inline u8 kind_of(struct inode *inode, u16 mode)
+static __always_inline u8 kind_of(struct file *file, struct inode *inode, u16 mode)
 {
 	if (mode == S_IFCHR || mode == S_IFBLK)
 		return KIND_DEVICE;
@@ -476,6 +482,8 @@ static __always_inline u8 kind_of(struct inode *inode, u16 mode)
 		return KIND_PIPE;
 	case ANON_INODE_FS_MAGIC:
 		return KIND_ANON;
+	case NSFS_MAGIC: // where it is mounted it has a path
+		return file->f_path.mnt->mnt_root == file->f_path.dentry ? KIND_FILE : KIND_OTHER;
 	case PID_FS_MAGIC:
 		return KIND_PIDFD;
 	case TMPFS_MAGIC:
@@ -530,7 +538,7 @@ int descriptors(struct bpf_iter__task_file *ctx)
 		bpf_seq_write(ctx->meta->seq, &row.fd, sizeof(row.fd));
 		return 0;
 	}
-	row.fd.kind = kind_of(inode, inode->i_mode & S_IFMT);
+	row.fd.kind = kind_of(file, inode, inode->i_mode & S_IFMT);
 	if (row.fd.kind != KIND_ANON && row.fd.kind != KIND_MEMFD) {
 		bpf_seq_write(ctx->meta->seq, &row.fd, sizeof(row.fd));
 		return 0;

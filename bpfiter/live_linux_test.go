@@ -509,6 +509,13 @@ func readSelf(t *testing.T) *procfd.Process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(m) })
+	for _, ns := range []string{"cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts"} {
+		f, err := os.Open("/proc/self/ns/" + ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+	}
 	fs, err := procfd.New("/proc")
 	if err != nil {
 		t.Fatal(err)

@@ -143,7 +143,7 @@ func (l *look) detach() {
 // needsLooks tells the sockets of whose condition one look may not prove the length.
 func needsLooks(h *HeldSocket) bool {
 	switch h.State {
-	case netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.SynSent:
+	case netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.Closing, netlinkss.LastAck, netlinkss.SynSent:
 		return true
 	case netlinkss.Estab:
 		return h.RecvQ > 0 || h.SendQ > 0

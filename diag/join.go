@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -35,6 +36,7 @@ type Join struct {
 	listens map[listenPort]bool
 	parts   []*Part
 	nobody  nobody
+	mptcp   map[uint32]mptcpWhole // by inode
 }
 
 // listenPort is a port that a process of the join listens on.
@@ -265,6 +267,7 @@ func (j *Join) Space() *Space {
 				Why: "TCP's own records still say ESTAB, and MPTCP's have no clock of it, so it is not known for how long",
 			})
 		}
+		j.mptcpGaps(p)
 	}
 	if n := len(j.twice); n > 0 {
 		j.space.Gaps = append(j.space.Gaps, Gap{
@@ -478,11 +481,58 @@ func isMPTCP(s *netlinkss.Socket) bool {
 }
 
 // AddMPTCP takes one socket of a dump of MPTCP. That has no clock of the end: how long ago it came cannot be told, so
-// it is a gap and no finding.
-func (j *Join) AddMPTCP(s *netlinkss.Socket) {
+// it is a gap and no finding. What is unread, or shut down, is one if nothing has come for the grace.
+func (j *Join) AddMPTCP(s *netlinkss.Socket, grace time.Duration) {
 	first, ok := j.index.found(uint64(s.Inode))
-	if !ok || s.State != netlinkss.CloseWait || j.index.fds[first].facts&factMPTCP == 0 {
+	if !ok || j.index.fds[first].facts&factMPTCP == 0 {
+		return
+	}
+	switch s.State {
+	case netlinkss.CloseWait:
+	case netlinkss.Estab, netlinkss.FinWait1, netlinkss.FinWait2, netlinkss.Closing, netlinkss.LastAck:
+		if j.mptcp == nil {
+			j.mptcp = map[uint32]mptcpWhole{}
+		}
+		j.mptcp[s.Inode] = mptcpWhole{unread: s.RecvQ > 0, shut: s.State != netlinkss.Estab, grace: grace}
+		return
+	default:
 		return
 	}
 	j.index.procs(first, func(proc int32) { j.procs[proc].MPTCPEnded++ })
+}
+
+// mptcpGaps are of connections on which nothing has come for the grace, and that may leak by what MPTCP alone tells: how long it has been
+// so, it does not.
+func (j *Join) mptcpGaps(p *Proc) {
+	var unread, shut int
+	for i := range p.Held {
+		h := &p.Held[i]
+		whole, ok := j.mptcp[h.Inode]
+		if !ok || !isMPTCP(h.Socket) || !hasClocks(h.Socket) || time.Duration(h.Info.LastDataRecv)*time.Millisecond < whole.grace {
+			continue
+		}
+		unread += valueIf(whole.unread)
+		shut += valueIf(whole.shut)
+	}
+	for _, gap := range []Gap{
+		{What: "MPTCP connections of " + Subject(p.Process) + " with unread data", Count: unread, Why: "TCP's own records have none of it, and MPTCP's do not tell since when, or how much"},
+		{What: "MPTCP connections of " + Subject(p.Process) + " that it has shut down and holds", Count: shut, Why: "TCP's own records still say ESTAB, and MPTCP's do not tell since when"},
+	} {
+		if gap.Count > 0 {
+			p.Gaps = append(p.Gaps, gap)
+		}
+	}
+}
+
+func valueIf(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// mptcpWhole is an MPTCP connection, of which TCP tells but one part.
+type mptcpWhole struct {
+	unread, shut bool
+	grace        time.Duration
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
@@ -330,10 +331,10 @@ func TestJoinMPTCP(t *testing.T) {
 		s.State = state
 		return s
 	}
-	j.AddMPTCP(whole(100, netlinkss.CloseWait)) // ended, and held by both processes
-	j.AddMPTCP(whole(101, netlinkss.Estab))     // alive
-	j.AddMPTCP(whole(102, netlinkss.CloseWait)) // not a part of this one
-	j.AddMPTCP(whole(999, netlinkss.CloseWait)) // somebody else's
+	j.AddMPTCP(whole(100, netlinkss.CloseWait), time.Minute) // ended, and held by both processes
+	j.AddMPTCP(whole(101, netlinkss.Estab), time.Minute)     // alive
+	j.AddMPTCP(whole(102, netlinkss.CloseWait), time.Minute) // not a part of this one
+	j.AddMPTCP(whole(999, netlinkss.CloseWait), time.Minute) // somebody else's
 	space := j.Space()
 	for _, p := range space.Procs {
 		wantGaps(t, p.Gaps, fmt.Sprintf("1 MPTCP connections of %s that the peer has closed", Subject(p.Process)))
@@ -341,6 +342,35 @@ func TestJoinMPTCP(t *testing.T) {
 			t.Errorf("%s: %d ended, want 1", Subject(p.Process), p.MPTCPEnded)
 		}
 	}
+}
+
+// What MPTCP alone tells of unread data and of an end by this side is a gap, once nothing has come for the grace.
+func TestJoinMPTCPOpen(t *testing.T) {
+	j := NewJoin(&Space{}, []*procfd.Process{process(1, 100, 101, 102, 103, 104)})
+	for inode := uint32(100); inode <= 104; inode++ {
+		s := estab(inode, "10.0.0.1:8080", "10.0.0.7:1")
+		copy(s.ULP[:], "mptcp")
+		info := netlinkss.TCPInfo{LastDataRecv: 90_000}
+		if inode == 102 {
+			info.LastDataRecv = 30_000
+		}
+		setInfo(s, info, wholeInfo)
+		j.Add(s)
+	}
+	for inode, change := range map[uint32]func(*netlinkss.Socket){
+		100: func(s *netlinkss.Socket) { s.RecvQ = 768 },
+		101: func(s *netlinkss.Socket) { s.State = netlinkss.FinWait2 },
+		102: func(s *netlinkss.Socket) { s.RecvQ, s.State = 768, netlinkss.FinWait2 }, // something came just now
+		103: func(*netlinkss.Socket) {},
+		104: func(s *netlinkss.Socket) { s.RecvQ, s.State = 768, netlinkss.FinWait2 },
+	} {
+		s := estab(inode, "10.0.0.1:8080", "10.0.0.7:1")
+		change(s)
+		j.AddMPTCP(s, time.Minute)
+	}
+	p := j.Space().Procs[0]
+	wantGaps(t, p.Gaps, "2 MPTCP connections of "+Subject(p.Process)+" with unread data",
+		"2 MPTCP connections of "+Subject(p.Process)+" that it has shut down and holds")
 }
 
 func TestSortHeld(t *testing.T) {

@@ -16,7 +16,7 @@ var stalledSend = &Rule{
 		Means: "The process has written, and for the grace nothing of it was acknowledged. Either the peer answers, but its window is closed: its program does not read. " +
 			"Or nothing answers: the peer or the path is gone, and the kernel sends again. The process holds the connection, and the memory of what waits, all the while; " +
 			"a blocked write hangs.",
-		Proof: "State ESTAB, CLOSE-WAIT or FIN-WAIT-1 with Send-Q over 0. Window closed: the persist timer, tcp_info.snd_wnd 0, and the probes since, by rto, backoff and last_data_sent, which " +
+		Proof: "State ESTAB, CLOSE-WAIT, FIN-WAIT-1, CLOSING or LAST-ACK with Send-Q over 0. Window closed: the persist timer, tcp_info.snd_wnd 0, and the probes since, by rto, backoff and last_data_sent, which " +
 			"probes do not renew. Sent again: tcp_info.retransmits, rto and backoff tell since when at the least, for an acknowledgement restarts them. " +
 			"Between two looks bytes_acked is the same, and the other end, if it is on this host, has read nothing.",
 		Imitates: "A write just now after a long silence finds old clocks, but no backoff. A slow reader opens its window again and again, or reads while it is closed: its end, on this host, " +
@@ -79,7 +79,7 @@ func checkStalledSend(p *Pass) {
 // writes: payload, or its own FIN, may wait. The byte of SYN-SENT is the SYN.
 func writes(h *HeldSocket) bool {
 	switch h.State {
-	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1:
+	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.Closing, netlinkss.LastAck:
 		return h.SendQ > 0
 	}
 	return false
@@ -126,7 +126,7 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Find
 		if windowShut(h.Socket) {
 			closed++
 		}
-		if h.End != nil {
+		if h.End != nil && !isMPTCP(h.Socket) { // what its other end has unread is in the queue of MPTCP
 			ends++
 			there += uint64(h.End.RecvQ)
 		}

@@ -184,7 +184,7 @@ const windowClosed = 5
 //   - Retransmits have backed off in the same way; an acknowledgement would have restarted them. The last of them renewed last_data_sent.
 func Unanswered(s *netlinkss.Socket, uptime time.Duration) Span {
 	switch s.State {
-	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1:
+	case netlinkss.Estab, netlinkss.CloseWait, netlinkss.FinWait1, netlinkss.Closing, netlinkss.LastAck:
 	default:
 		return Span{}
 	}
@@ -213,7 +213,7 @@ func Unanswered(s *netlinkss.Socket, uptime time.Duration) Span {
 			return Span{}
 		}
 		d := backedOff(rto>>steps, steps)
-		if s.State != netlinkss.FinWait1 { // a FIN that is sent again renews no clock
+		if s.State == netlinkss.Estab || s.State == netlinkss.CloseWait { // a FIN that is sent again renews no clock
 			d += min(sent.D, maxRTO)
 		}
 		return backed(d)

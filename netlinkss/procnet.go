@@ -12,7 +12,7 @@ import (
 )
 
 // ProcNetLosses names what /proc/net/tcp does not tell, for a gap's text.
-const ProcNetLosses = "no idle times, ages, byte counts, cookies or cgroups"
+const ProcNetLosses = "no idle times, ages, byte counts, cookies or cgroups, and no sockets that are bound and neither listen nor connect"
 
 // WhyNoTimers is why [ReadProcNet] may yield [TimerUnknown], for a gap's text.
 const WhyNoTimers = "whether a timer runs is not told: the kernel that wrote /proc/net/tcp fills in none, as gVisor"

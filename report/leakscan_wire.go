@@ -98,7 +98,7 @@ type wireTCPCounts struct {
 type wireAcceptQueue struct {
 	Local   string `json:"local"`
 	Waiting int    `json:"waiting"`
-	Backlog int    `json:"backlog"`
+	Backlog *int   `json:"backlog"` // null where it is not told, as in /proc/net/tcp
 	Ended   *int   `json:"peer_closed"`
 }
 
@@ -250,6 +250,14 @@ func idleThreshold(r *diag.Result) time.Duration {
 	return r.Thresholds.Idle
 }
 
+// backlog is that of a listener, whose Send-Q it is. /proc/net/tcp has 0 there.
+func backlog(l *netlinkss.Socket) *int {
+	if n := int(l.SendQ); n > 0 || l.InfoLen() > 0 {
+		return &n
+	}
+	return nil
+}
+
 func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	without, with := c.timers()
@@ -274,7 +282,7 @@ func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	}
 	for _, q := range p.Queues {
 		w.AcceptQueues = append(w.AcceptQueues, wireAcceptQueue{
-			Local: addrPort(q.Listener.Local), Waiting: waiting(q), Backlog: int(q.Listener.SendQ), Ended: ended(q),
+			Local: addrPort(q.Listener.Local), Waiting: waiting(q), Backlog: backlog(q.Listener.Socket), Ended: ended(q),
 		})
 	}
 	for _, d := range p.Destinations {

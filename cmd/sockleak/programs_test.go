@@ -261,6 +261,7 @@ var goPrograms = []zooCase{
 	{name: "leak/backpressure without end, keepalive", run: []string{"backpressure-ka"}, n: 6, peer: "peer-deaf"},
 	{name: "leak/backpressure and goodbye", run: []string{"stalled-shut"}, n: 3, peer: "peer-deaf"},
 	{name: "leak/backpressure by who has left", run: []string{"stalled-ended"}, n: 3, peer: "peer-half-deaf"},
+	{name: "leak/backpressure, and both have left", run: []string{"stalled-both"}, n: 3, peer: "peer-half-deaf"},
 	{name: "leak/peer vanished, idle", run: []string{"vanished-idle"}, n: 6, need: namespaces},
 	{name: "leak/peer vanished, data under way", run: []string{"vanished-sending"}, n: 3, need: namespaces},
 	{name: "leak/link down, data under way", run: []string{"vanished-unplugged"}, n: 3, need: namespaces},

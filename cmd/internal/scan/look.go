@@ -99,7 +99,7 @@ func (l *look) mptcp(ctx context.Context) {
 			l.space.Gaps = append(l.space.Gaps, diag.Gap{What: "MPTCP connections that the peer has closed", Why: err.Error()})
 			return
 		}
-		l.join.AddMPTCP(sock)
+		l.join.AddMPTCP(sock, l.Thresholds.Grace)
 	}
 }
 

@@ -60,6 +60,7 @@ const (
 	listening    = "LISTEN"
 	unlisted     = "unlisted" // an open socket that is in no list of /proc/PID/net
 	finWait1     = "FIN-WAIT-1"
+	lastAck      = "LAST-ACK"
 	finWait2     = "FIN-WAIT-2"
 	synSent      = "SYN-SENT"
 	queued       = "unaccepted" // at a port that the process listens on, and nobody's

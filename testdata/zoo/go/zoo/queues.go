@@ -22,6 +22,7 @@ var queues = map[string]func(*zoo) truth{
 	"backpressure-ka":  func(z *zoo) truth { return backpressure(z, true) },
 	"stalled-shut":     stalledShut,
 	"stalled-ended":    stalledEnded,
+	"stalled-both":     stalledBoth,
 	"sipped":           sipped,
 	"accept-queue":     acceptQueue,
 	"never-accepted":   func(z *zoo) truth { return neverAccepted(z, map[string]int{queued: z.n, listening: 1}) },
@@ -127,6 +128,20 @@ func stalledEnded(z *zoo) truth {
 		stuff(fd)
 	}
 	return truth{Leaks: map[string]int{closeWaitRule: z.n}, Held: map[string]int{closeWait: z.n}}
+}
+
+// stalledBoth has said goodbye, too, behind what they do not read, and keeps the descriptor.
+func stalledBoth(z *zoo) truth {
+	for range z.n {
+		fd := socket(z.peer, 0)
+		check(unix.Connect(fd, sockaddr(z.peer)))
+		if n, err := unix.Read(fd, make([]byte, 1)); n != 0 || err != nil {
+			fail(fmt.Errorf("read: %d, %w", n, err))
+		}
+		stuff(fd)
+		check(unix.Shutdown(fd, unix.SHUT_WR))
+	}
+	return truth{Leaks: map[string]int{stalledRule: z.n}, Held: map[string]int{lastAck: z.n}}
 }
 
 // stuff writes until the kernel takes no more.
