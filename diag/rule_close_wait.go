@@ -114,7 +114,7 @@ func closeWaitFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fi
 		f.Message += "; keepalive answers restart the only clock of this state, so it cannot be proved to be older"
 	}
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"held", longest.String(), longest.Source},
 		{"read to the end", strconv.Itoa(readToEnd), "Recv-Q 0: an unread FIN counts as 1"},
 		{"not read to the end", strconv.Itoa(len(g.items) - readToEnd), "Recv-Q 1 or more"},

@@ -81,7 +81,7 @@ func connectStuckFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f.Message = fmt.Sprintf("%s has waited for %s %s, the longest for %s; nothing answers the SYN",
 		Subject(p.Proc.Process), count(len(g.items), "connect", "connects"), g.towards(), longest)
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"connecting", longest.String(), longest.Source},
 		{"SYNs sent again", strconv.Itoa(syns), "tcp_info.retransmits"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},

@@ -65,7 +65,7 @@ func duplicateFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f.Message = fmt.Sprintf("%s has %d descriptors open on %s %s", Subject(p.Proc.Process), descriptors,
 		count(len(g.items), "connection", "connections"), g.towards())
 	f.Evidence = []Evidence{
-		{"connections", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"connections", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"descriptors", strconv.Itoa(descriptors), "/proc/PID/fd: links with one inode"},
 	}
 	if threads > 0 {

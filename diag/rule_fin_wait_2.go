@@ -84,7 +84,7 @@ func finWait2Finding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Fin
 		f.Onset = heldOnset(p, g.items)
 	}
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"held", longest.String(), longest.Source},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
 	}

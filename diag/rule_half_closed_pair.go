@@ -116,7 +116,7 @@ func pairFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Finding
 	f.Message = fmt.Sprintf("%s %s %s %s whose %s leg is gone, idle for %s%s",
 		Subject(p.Proc.Process), holds, count(len(g.items), open+" leg", open+" legs"), g.towards(), ended, idle.String(), so)
 	f.Evidence = []Evidence{
-		{"legs left open", strconv.Itoa(len(g.items)), p.Proc.Space.joined() + ", ESTAB"},
+		{"legs left open", strconv.Itoa(len(g.items)), p.Proc.joined() + ", ESTAB"},
 		{"paired by", "bytes both ways, and clocks", "tcp_info.bytes_received, bytes_sent, last_data_recv and last_data_sent of both legs, crosswise"},
 		{"idle", idle.String(), "the younger of tcp_info.last_data_sent and last_data_recv"},
 		{"threshold", FormatDuration(p.Thresholds.Grace), "--grace"},
@@ -175,7 +175,7 @@ func endFinding(p *Pass, k endKey, g *peerGroup[*HeldSocket]) *Finding {
 		f.Advice = "Mend " + other + ", which has been sent the end and keeps its side open."
 	}
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"other end", other, "the socket with the reverse addresses, and who has a descriptor on it"},
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)

@@ -118,7 +118,7 @@ func idleFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity, threshol
 		Subject(p.Proc.Process), count(len(g.items), "ESTAB socket", "ESTAB sockets"), g.towards(),
 		idle.String(), oldest)
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"keepalive", KeepaliveOff.String(), keepaliveSource(asked, told, len(g.items))},
 		{"idle", idle.String(), sourceIdle},
 		{"age", oldest.String(), oldest.Source},

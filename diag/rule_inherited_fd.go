@@ -248,7 +248,7 @@ func inheritedFinding(p *Pass, holder *Proc, g *peerGroup[*HeldSocket], doubt st
 		f.Message += "; " + doubt
 	}
 	f.Evidence = []Evidence{
-		{"connections", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"connections", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"holder", Subject(holder.Process), "/proc/PID/fd of every process that could be seen"},
 		{"holder running for", since, "/proc/PID/stat: starttime"},
 		{"idle", idle.String(), "the younger of tcp_info.last_data_sent and last_data_recv"},
@@ -340,7 +340,7 @@ func sharedFinding(p *Pass, g *peerGroup[*HeldSocket]) *Finding {
 	f.Message = fmt.Sprintf("%s shares %s %s with %s: close in one of them does not end %s",
 		Subject(p.Proc.Process), count(len(g.items), "connection", "connections"), g.towards(), others, plural(len(g.items), "it", "them"))
 	f.Evidence = []Evidence{
-		{"connections", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"connections", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"other holders", others, "/proc/PID/fd of the processes that were looked at"},
 	}
 	f.Evidence = append(f.Evidence, g.evidence()...)

@@ -96,7 +96,7 @@ func portFinding(p *Pass, d Destination, own int) *Finding {
 	f.Evidence = []Evidence{
 		{"ports taken", strconv.Itoa(d.Used), "sock_diag: local ports of the range towards " + key.Peer() + from + ", in any state"},
 		{"in TIME-WAIT", strconv.Itoa(d.TimeWait), "sock_diag"},
-		{"by the process", strconv.Itoa(own), p.Proc.Space.joined()},
+		{"by the process", strconv.Itoa(own), p.Proc.joined()},
 		{"ports", strconv.Itoa(d.Size()), fmt.Sprintf("net.ipv4.ip_local_port_range %d to %d", d.Low, d.High)},
 		{"share", fmt.Sprintf("%d %%", percent), "ports taken ÷ ports"},
 		{"threshold", fmt.Sprintf("%d %%", portsPercent), "rule"},

@@ -139,7 +139,7 @@ func stalledFinding(p *Pass, g *peerGroup[*HeldSocket], severity Severity) *Find
 	f.Message = fmt.Sprintf("%s has %d %s stuck in %s %s, the longest unacknowledged for %s; %s", Subject(p.Proc.Process),
 		bytes, plural(int(min(bytes, 2)), "byte", "bytes"), count(len(g.items), "socket", "sockets"), g.towards(), longest, cause)
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"bytes that wait", strconv.FormatUint(bytes, 10), "Send-Q: a FIN counts as 1"},
 		{"unacknowledged", longest.String(), longest.Source},
 		{"window closed", strconv.Itoa(closed), "tcp_info.snd_wnd 0: the peer answers, and takes nothing"},

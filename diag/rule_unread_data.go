@@ -150,7 +150,7 @@ func unreadFinding(p *Pass, g *peerGroup[*HeldSocket], doubt unreadDoubt) *Findi
 		f.Why = "A relay that cannot write does not read, and so its peer waits as well. It goes on when the slow side does, or when that one is given up."
 	}
 	f.Evidence = []Evidence{
-		{"sockets", strconv.Itoa(len(g.items)), p.Proc.Space.joined()},
+		{"sockets", strconv.Itoa(len(g.items)), p.Proc.joined()},
 		{"unread bytes", strconv.FormatUint(bytes, 10), "Recv-Q"},
 		{"unread", longest.String(), longest.Source},
 		{"read between", between, "tcp_info.bytes_received less Recv-Q"},

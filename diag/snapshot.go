@@ -53,16 +53,23 @@ type Space struct {
 	listens map[uint16]bool // ports that anybody listens on
 }
 
-// Listed names where the sockets were listed.
-func (s *Space) Listed() string { return cmp.Or(s.Source, "sock_diag") }
+// Source names where the sockets of a process were listed.
+func (p *Proc) Source() string {
+	if p.Unlike {
+		return sockDiag
+	}
+	return cmp.Or(p.Space.Source, sockDiag)
+}
 
 // joined names that, and how they were put to their holders.
-func (s *Space) joined() string {
-	if s.Source == SourceIterators {
+func (p *Proc) joined() string {
+	if p.Source() == SourceIterators {
 		return "BPF iterator over the descriptors of every process"
 	}
-	return s.Listed() + ", joined to /proc/PID/fd by inode"
+	return p.Source() + ", joined to /proc/PID/fd by inode"
 }
+
+const sockDiag = "sock_diag"
 
 // SourceIterators is the name of a source that lists descriptors and their sockets together.
 const SourceIterators = "BPF iterators"
@@ -95,6 +102,8 @@ type Proc struct {
 	// Alone: every process that could be seen was asked for the sockets of this one, so nobody else holds those without
 	// [HeldSocket.Others].
 	Alone bool
+	// Unlike: it was read from /proc, although the space's source is the iterators: they do not tell of every process.
+	Unlike bool
 	// MPTCPEnded counts MPTCP connections that the peer has closed and that are ESTAB among Held.
 	MPTCPEnded int
 	// Foreign counts TCP sockets of another network namespace that could not be read.

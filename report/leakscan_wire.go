@@ -262,7 +262,7 @@ func wireProcessOf(s *diag.Snapshot, st *standing) wireProcess {
 	p, c, g := st.proc, st.counts, st.growth
 	without, with := c.timers()
 	w := wireProcess{
-		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns, Source: p.Space.Listed(),
+		PID: p.PID, Name: p.Name, Exe: p.Exe, Args: wireArgs(p.Args), Runtime: p.Runtime, Cgroup: p.Cgroup, Netns: p.Netns, Source: p.Source(),
 		Unit: stated(p.Place.Unit), Container: wireContainerOf(&p.Place), NSPIDs: append([]int{}, p.Inner...),
 		FDs: wireFDs{Open: known(p.Open), ByKind: map[string]int{}, PipePairs: p.PipePairs},
 		Sockets: wireTCPCounts{

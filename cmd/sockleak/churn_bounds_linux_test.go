@@ -70,30 +70,42 @@ func TestManyThreads(t *testing.T) {
 	defer s.end()
 	port, err := s.play("peer")
 	must(t, err)
+	fs, err := procfd.New("/proc")
+	must(t, err)
+	kinds := map[string]string{"auto": "sock_diag"} // and where it reads a process of which the iterators can tell
+	if scan.TryIterators(fs) == nil {
+		kinds[scan.SourceBPF] = diag.SourceIterators
+	}
 	for _, extra := range [][]string{nil, {"leaderless"}} {
 		_, err := s.play("crowd", append([]string{port, strconv.Itoa(threads)}, extra...)...)
 		must(t, err)
-		pid := s.pids[len(s.pids)-1]
-		fs, err := procfd.New("/proc")
-		must(t, err)
-		source := &scan.Source{Kind: "auto", FS: fs, Detail: func(string, ...any) {}}
-		one := &scan.Scan{Source: source, PIDs: []int{pid}, Thresholds: diag.Thresholds{Idle: time.Hour, Grace: time.Millisecond, Settle: time.Millisecond}, Rules: diag.Rules()}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		began := time.Now()
-		r, err := one.Run(context.Background())
-		must(t, err)
-		took := time.Since(began)
-		runtime.ReadMemStats(&after)
-		p, leaked := r.Procs()[0], 0
-		for _, f := range r.Findings {
-			if f.Rule == "close-wait" && f.Severity == diag.Leak {
-				leaked += f.Sockets
+		for kind, listed := range kinds {
+			if extra != nil {
+				listed = "sock_diag" // which is said of it, whatever the others are read from
 			}
+			manyThreads(t, fs, s.pids[len(s.pids)-1], threads, kind, listed)
 		}
-		t.Logf("%d threads %v: %v, %d KiB allocated; gaps %v", p.Threads, extra, took, (after.TotalAlloc-before.TotalAlloc)>>10, r.Gaps)
-		if leaked != crowdLeaks || p.Threads < threads {
-			t.Errorf("%v: %d leaked of %d, %d threads of %d", extra, leaked, crowdLeaks, p.Threads, threads)
+	}
+}
+
+func manyThreads(t *testing.T, fs *procfd.FS, pid, threads int, kind, listed string) {
+	source := &scan.Source{Kind: kind, FS: fs, Detail: func(string, ...any) {}}
+	one := &scan.Scan{Source: source, PIDs: []int{pid}, Thresholds: diag.Thresholds{Idle: time.Hour, Grace: time.Millisecond, Settle: time.Millisecond}, Rules: diag.Rules()}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	began := time.Now()
+	r, err := one.Run(context.Background())
+	must(t, err)
+	took := time.Since(began)
+	runtime.ReadMemStats(&after)
+	p, leaked := r.Procs()[0], 0
+	for _, f := range r.Findings {
+		if f.Rule == "close-wait" && f.Severity == diag.Leak {
+			leaked += f.Sockets
 		}
+	}
+	t.Logf("%d threads by %s: %v, %d KiB allocated; gaps %v", p.Threads, kind, took, (after.TotalAlloc-before.TotalAlloc)>>10, r.Gaps)
+	if leaked != crowdLeaks || p.Threads < threads || p.Source() != listed {
+		t.Errorf("by %s: %d leaked of %d, %d threads of %d, from %s, want %s", kind, leaked, crowdLeaks, p.Threads, threads, p.Source(), listed)
 	}
 }

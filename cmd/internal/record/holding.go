@@ -30,7 +30,11 @@ type procRow struct {
 // userTick is the unit of [procfd.Process.Start].
 const userTick = 10 * time.Millisecond
 
-const procQuiet = 1 // [diag.Usual.Quiet]
+// Bits of a process's row.
+const (
+	procQuiet  = 1 << iota // [diag.Usual.Quiet]
+	procUnlike             // [diag.Proc.Unlike]
+)
 
 func newProcTable() *table[procRow] {
 	type r = procRow
@@ -74,7 +78,7 @@ func procRowOf(p *diag.Proc, up time.Duration) procRow {
 		threads: int32Of(p.Threads), open: int32Of(p.Open), pipePairs: int32Of(p.PipePairs),
 		usualTimer: int32Of(p.Usual.Timer), usualNoTimer: int32Of(p.Usual.NoTimer),
 		timeWait: int32Of(p.TimeWait), orphans: int32Of(p.Orphans), mptcpEnded: int32Of(p.MPTCPEnded), foreign: int32Of(p.Foreign),
-		state: p.State, flag: uint8(valueIf(p.Usual.Quiet, procQuiet)),
+		state: p.State, flag: uint8(valueIf(p.Usual.Quiet, procQuiet) | valueIf(p.Unlike, procUnlike)),
 	}
 	for k, n := range p.ByKind {
 		r.kinds[k] = int32Of(n)
@@ -90,7 +94,8 @@ func (r *procRow) restore(p *diag.Proc, up time.Duration) {
 	p.RSS, p.PSS, p.CPU = r.rss, r.pss, time.Duration(r.cpu)
 	p.Uptime = time.Duration(r.over) + up - time.Duration(p.Start)*userTick
 	p.Threads, p.Open, p.PipePairs = int(r.threads), int(r.open), int(r.pipePairs)
-	p.Usual = diag.Usual{Timer: int(r.usualTimer), NoTimer: int(r.usualNoTimer), Quiet: r.flag == procQuiet}
+	p.Usual = diag.Usual{Timer: int(r.usualTimer), NoTimer: int(r.usualNoTimer), Quiet: r.flag&procQuiet != 0}
+	p.Unlike = r.flag&procUnlike != 0
 	p.TimeWait, p.State = int(r.timeWait), r.state
 	p.Orphans, p.MPTCPEnded, p.Foreign = int(r.orphans), int(r.mptcpEnded), int(r.foreign)
 	for k, n := range r.kinds {

@@ -151,6 +151,7 @@ type told struct {
 	sizes  map[int]tableSize // by PID
 	rows   []heldRows
 	missed bool // a process had to be read without them
+	unlike map[*procfd.Process]bool
 	// Of what the join does not take: closed TCP sockets and those of other namespaces, and what is no TCP socket, by inode.
 	apart map[uint64]*toldSocket
 	other map[uint64]procfd.Proto
@@ -183,9 +184,10 @@ func (l *look) readDescriptors(ctx context.Context, p *procfd.Process) error {
 		return err
 	}
 	l.Source.Detail("%s from /proc: %v", diag.Subject(p), err)
-	if err = fs.ReadDescriptors(p, nil); err == nil && len(p.Sockets) > 0 {
+	if err = fs.ReadDescriptors(p, nil); err == nil {
 		l.told.mu.Lock()
-		l.told.missed = true
+		l.told.missed = l.told.missed || len(p.Sockets) > 0
+		l.told.unlike[p] = true
 		l.told.mu.Unlock()
 	}
 	return err
@@ -198,7 +200,7 @@ const restStates = netlinkss.AllStates &^ (1<<netlinkss.Listen | 1<<netlinkss.Es
 // Connections that wait to be accepted are in neither: see nobodys.
 func (l *look) joinIterated(ctx context.Context, procs []*procfd.Process) (*diag.Join, error) {
 	began := time.Now()
-	l.told = told{apart: map[uint64]*toldSocket{}, other: map[uint64]procfd.Proto{}}
+	l.told = told{unlike: map[*procfd.Process]bool{}, apart: map[uint64]*toldSocket{}, other: map[uint64]procfd.Proto{}}
 	sifting := !l.Deep && l.order(procs) >= l.Source.siftFrom()
 	idle, grace := time.Duration(0), time.Duration(0)
 	if sifting {

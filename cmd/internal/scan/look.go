@@ -69,6 +69,12 @@ func (l *look) read(ctx context.Context, procs []*procfd.Process) error {
 	}
 	l.space.Late = max(l.Source.FS.Uptime()-l.space.Ended, 0)
 	l.join.Space()
+	for _, p := range l.space.Procs {
+		p.Unlike = l.told.unlike[p.Process]
+		for _, kin := range p.Kin {
+			kin.Unlike = l.told.unlike[kin.Process]
+		}
+	}
 	if l.found != nil {
 		l.found[l.netns()] = l.join.Sockets()
 	}

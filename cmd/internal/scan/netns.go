@@ -40,7 +40,7 @@ func (s *Source) Netns(ctx context.Context, where string) ([]Netns, []diag.Gap, 
 		list[i] = s.describe(&found.List[i], own)
 	}
 	if where == AllNetns {
-		return list, netnsGaps(found), nil
+		return list, s.netnsGaps(found), nil
 	}
 	one, err := s.oneNetns(list, where)
 	if err != nil {
@@ -110,9 +110,9 @@ func (s *Source) hasKernel(n *procfd.Namespace) bool {
 // gapOneNetns is the gap where [procfd.FS.OneNetns].
 var gapOneNetns = diag.Gap{What: "network namespaces", Why: "this kernel does not tell in which one a process is: all are taken to be in the same"}
 
-func netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {
+func (s *Source) netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {
 	if n.Denied > 0 {
-		gaps = append(gaps, diag.Gap{What: "network namespaces of processes", Count: n.Denied, Why: "they may not be read, so some may be missing: needs CAP_SYS_PTRACE, or root"})
+		gaps = append(gaps, diag.Gap{What: "network namespaces of processes", Count: n.Denied, Why: "they may not be read, so some may be missing: " + RightsOf(s.FS).Remedy(procfd.SysPtrace, "")})
 	}
 	if n.Unread > 0 {
 		gaps = append(gaps, diag.Gap{What: "network namespaces that are mounted", Why: fmt.Sprintf("the mounts of %s could not be read, or not in full", processes(n.Unread))})
