@@ -124,7 +124,7 @@ func (p *cgroupParser) segment(s string) {
 
 // slice takes one, which may be a pod's.
 func (p *cgroupParser) slice(s string) {
-	p.Slice = unescapeUnit(s)
+	p.Slice = unprefixed(s)
 	name, _ := strings.CutSuffix(s, ".slice")
 	if i := strings.LastIndex(name, "-pod"); i >= 0 && p.kube {
 		p.pod(strings.ReplaceAll(name[i+len("-pod"):], "_", "-"))
@@ -139,7 +139,7 @@ func (p *cgroupParser) pod(uid string) {
 
 // unit takes a service or a scope.
 func (p *cgroupParser) unit(s, name string) {
-	p.Unit = unescapeUnit(s)
+	p.Unit = unprefixed(s)
 	if p.scope(name) {
 		return
 	}
@@ -212,12 +212,18 @@ func (p *cgroupParser) container(runtime, id, namespace string) {
 	p.Container = &Container{Runtime: runtime, ID: id, Namespace: namespace, Nested: p.Container != nil, under: p.under}
 }
 
+// unprefixed is a unit's name as systemctl has it, of that of its cgroup: a _ keeps it apart from a file of the kernel's.
+func unprefixed(s string) string {
+	if len(s) > 1 && s[0] == '_' {
+		return s[1:]
+	}
+	return s
+}
+
 // unescapeUnit undoes the escapes of systemd, \x2d for a hyphen, as far as something comes of it that can be shown, and the underscore
 // before what would be a file of the hierarchy.
 func unescapeUnit(s string) string {
-	if len(s) > 1 && s[0] == '_' {
-		s = s[1:]
-	}
+	s = unprefixed(s)
 	if !strings.Contains(s, `\x`) {
 		return s
 	}

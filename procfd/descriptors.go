@@ -94,6 +94,7 @@ func (f *FS) tasks(pid int) ([]int, error) {
 const (
 	mostThreads = 32768
 	mostOwnFDs  = 1 << 20
+	mostAlike   = 64 // tables to which another is compared
 )
 
 var (
@@ -106,12 +107,13 @@ func (f *FS) ownTables(p *Process) {
 	if p.Threads < 2 {
 		return
 	}
-	tables, rest := f.tables(f.threads(p.PID), p.FDTask)
+	tables, rest, certain := f.tables(f.threads(p.PID), p.FDTask)
 	if rest > 0 {
 		p.gap("descriptors of threads", rest, errManyThreads)
 	}
 	read, unread := 0, 0
 	var why error
+	var seen [][]SocketFD
 	for _, tid := range tables {
 		dir := f.Path(p.PID, "task", strconv.Itoa(tid), "fd")
 		if read+dirSize(dir) > mostOwnFDs {
@@ -120,6 +122,12 @@ func (f *FS) ownTables(p *Process) {
 		}
 		c, err := countTable(dir, nil)
 		read += c.open
+		if alike := func(s []SocketFD) bool { return slices.Equal(s, c.sockets) }; !certain && slices.ContainsFunc(seen, alike) {
+			continue
+		}
+		if len(seen) < mostAlike && !certain {
+			seen = append(seen, slices.Clone(c.sockets))
+		}
 		p.addOwn(tid, &c)
 		if c.unread > 0 && err == nil {
 			err = c.why
@@ -148,17 +156,25 @@ func (p *Process) addOwn(tid int, c *fdCount) {
 }
 
 // tables finds the descriptor tables that threads of a process have beside that of its thread main: one thread of each,
-// in the order of their numbers, and how many threads were too many to be compared. Where the kernel does not tell
-// there are none.
-func (f *FS) tables(tids []int, main int) (own []int, rest int) {
-	if !f.Native() {
-		return nil, 0 // kcmp(2) knows the reader's own numbers alone
-	}
+// in the order of their numbers, and how many threads were too many to be compared. certain: no two of them are one.
+func (f *FS) tables(tids []int, main int) (own []int, rest int, certain bool) {
 	if len(tids) > mostThreads {
 		tids, rest = tids[:mostThreads], len(tids)-mostThreads
 	}
+	if !f.Native() { // kcmp(2) knows the reader's own numbers alone
+		own, more := f.tablesBySize(tids, main)
+		return own, rest + more, false
+	}
 	for _, tid := range tids {
-		if tid == main || compareFDs(main, tid) == 0 {
+		if tid == main {
+			continue
+		}
+		order, told := tellFDs(main, tid)
+		if !told {
+			own, more := f.tablesBySize(tids, main)
+			return own, rest + more, false
+		}
+		if order == 0 {
 			continue
 		}
 		// In the kernel's order of tables, so that many of them are compared quickly.
@@ -167,7 +183,39 @@ func (f *FS) tables(tids []int, main int) (own []int, rest int) {
 		}
 	}
 	slices.Sort(own)
-	return own, rest
+	return own, rest, true
+}
+
+// tablesBySize is tables where the kernel does not compare them (a filter of system calls, no CONFIG_KCMP, other numbers): a table that has
+// another size than that of main twice, while that one's stays the same, is another. One that has as many descriptors is taken for the same.
+func (f *FS) tablesBySize(tids []int, main int) (own []int, rest int) {
+	left := mostOwnFDs
+	size := func(tid int) int {
+		if f.counts {
+			return dirSize(f.Path(tid, "fd"))
+		}
+		names, _ := os.ReadDir(f.Path(tid, "fd"))
+		left -= len(names)
+		return len(names)
+	}
+	differs := func(tid int) bool {
+		for range 2 {
+			before, there, after := size(main), size(tid), size(main)
+			if before != after || there == before || there == 0 {
+				return false
+			}
+		}
+		return true
+	}
+	for i, tid := range tids {
+		if left < 0 {
+			return own, len(tids) - i
+		}
+		if tid != main && differs(tid) {
+			own = append(own, tid)
+		}
+	}
+	return own, 0
 }
 
 // listFDs counts the descriptors in dir by kind and keeps the sockets.

@@ -231,13 +231,17 @@ func orUnknown(n *int) int {
 	return *n
 }
 
-// Names are what a process calls itself and its executable, "" for what may not be read.
-func (f *FS) Names(pid int) (comm, exe string) {
+// Names are what a process calls itself and its executable, "" for what may not be read; the error is of the executable, which threads of
+// the kernel do not have.
+func (f *FS) Names(pid int) (comm, exe string, err error) {
 	proc, err := f.proc.Proc(pid)
 	if err != nil {
-		return "", ""
+		return "", "", err
 	}
 	comm, _ = proc.Comm()
-	exe, _ = proc.Executable()
-	return comm, strings.TrimSuffix(exe, " (deleted)")
+	exe, err = proc.Executable()
+	if err != nil && f.isKernel(pid) {
+		err = nil // it has none
+	}
+	return comm, strings.TrimSuffix(exe, " (deleted)"), err
 }

@@ -182,7 +182,7 @@ func TestNames(t *testing.T) {
 		{"no name", process42().with(tree{"42/comm": absent}), "", "/srv/payments"},
 		{"nobody", tree{"uptime": ""}, "", ""},
 	} {
-		if comm, exe := tt.tree.mount(t).Names(42); comm != tt.comm || exe != tt.exe {
+		if comm, exe, _ := tt.tree.mount(t).Names(42); comm != tt.comm || exe != tt.exe {
 			t.Errorf("%s: %q %q, want %q %q", tt.name, comm, exe, tt.comm, tt.exe)
 		}
 	}

@@ -30,7 +30,7 @@ func TestKernelSelf(t *testing.T) {
 	if want := strings.TrimSuffix(string(comm), "\n"); p.Name != want {
 		t.Errorf("name %q, want %q", p.Name, want)
 	}
-	if c, e := f.Names(p.PID); c != p.Name || e != p.Exe {
+	if c, e, err := f.Names(p.PID); c != p.Name || e != p.Exe || err != nil {
 		t.Errorf("names %q, %q; want %q, %q", c, e, p.Name, p.Exe)
 	}
 	var lim unix.Rlimit

@@ -95,6 +95,9 @@ func (s *nsSearch) process(pid int) {
 	netns, err := s.fs.nsInode(s.fs.Path(pid, "ns", "net"), "net")
 	switch {
 	case errors.Is(err, fs.ErrPermission):
+		if s.fs.isKernel(pid) {
+			return // it lives in the host's, and holds nothing
+		}
 		s.mu.Lock()
 		s.denied++
 		s.mu.Unlock()

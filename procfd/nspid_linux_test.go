@@ -95,7 +95,7 @@ func refuses(fs *FS) {
 	if _, err := fs.Ask(p); !errors.Is(err, ErrOtherPIDs) {
 		fmt.Println("taken for another:", err)
 	}
-	if own, _ := fs.tables([]int{outer, outer}, outer); own != nil {
+	if own, _, _ := fs.tables([]int{outer, outer}, outer); own != nil {
 		fmt.Println("compared:", own)
 	}
 }

@@ -68,6 +68,37 @@ func (c *child) connectOwn() (SocketFD, *sock) {
 
 func inTableOrder(a, b SocketFD) int { return cmp.Or(a.Task-b.Task, a.FD-b.FD) }
 
+// Where the kernel does not compare tables, their sizes tell, by either way to learn them.
+func TestKernelOwnTablesBySize(t *testing.T) {
+	c := start(t, "serve", nil)
+	c.do("open", int(KindSocket))
+	first, _ := c.connectOwn()
+	second, _ := c.connectOwn()
+	f := liveFS(t)
+	tids := f.threads(c.pid)
+	byCmp, _, certain := f.tables(tids, c.pid)
+	if want := []int{first.Task, second.Task}; !certain || !slices.Equal(byCmp, slices.Sorted(slices.Values(want))) {
+		t.Fatalf("compared: %v, %v, want %v", byCmp, certain, want)
+	}
+	for _, f.counts = range []bool{f.counts, false} {
+		if own, rest := f.tablesBySize(tids, c.pid); !slices.Equal(own, byCmp) || rest != 0 {
+			t.Errorf("by size %v: %v, and %d too many, want %v", f.counts, own, rest, byCmp)
+		}
+	}
+	// As with other numbers than the reader's: what is held there is found.
+	f.nativeOnce.Do(func() {})
+	f.native = false
+	p, err := f.Process(c.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []SocketFD{first, second} {
+		if !slices.Contains(p.Sockets, want) {
+			t.Errorf("%v is not among %v", want, p.Sockets)
+		}
+	}
+}
+
 // Threads with tables of their own are read, and the rest of the process is counted as without them.
 func TestKernelOwnTables(t *testing.T) {
 	c := start(t, "serve", nil)

@@ -225,6 +225,9 @@ func (p *Process) identify(f *FS) error {
 		p.NetTask = f.liveTask(p)
 		if t, err := f.proc.Thread(p.PID, p.NetTask); err == nil {
 			living = t
+			if stat, err := t.Stat(); err == nil {
+				p.RSS = uint64(max(stat.RSS, 0)) * uint64(os.Getpagesize())
+			}
 		}
 	}
 	p.Args = f.arguments(p)

@@ -52,6 +52,12 @@ func (f *FS) stat(pid int) (s stat, err error) {
 	return s, err
 }
 
+// isKernel reports whether a process is a thread of the kernel.
+func (f *FS) isKernel(pid int) bool {
+	s, err := f.stat(pid)
+	return err == nil && s.flags&flagKernelThread != 0
+}
+
 // Places of fields in /proc/PID/stat, counted from behind the name.
 const (
 	statState   = 0

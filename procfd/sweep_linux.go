@@ -197,7 +197,7 @@ func (w *processWalk) tables(pid int) {
 	if len(tids) == 0 || w.over(w.i) {
 		return
 	}
-	own, rest := w.fs.tables(tids, main)
+	own, rest, _ := w.fs.tables(tids, main)
 	if rest > 0 {
 		w.unread.add(0, errManyThreads)
 	}

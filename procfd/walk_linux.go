@@ -248,17 +248,25 @@ func number(name []byte) (n int, ok bool) {
 // kcmpFiles is KCMP_FILES of kcmp(2).
 const kcmpFiles = 2
 
-// compareFDs orders threads by their descriptor tables, in an order of the kernel's own; 0: they have one. Where the kernel
-// does not tell (no right to ptrace, no CONFIG_KCMP, a thread that has ended), they do, as nearly all threads.
+// compareFDs orders threads by their descriptor tables, in an order of the kernel's own; 0: they have one, or it is not told.
 func compareFDs(tid1, tid2 int) int {
-	order, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid1), uintptr(tid2), kcmpFiles, 0, 0, 0)
+	order, _ := tellFDs(tid1, tid2)
+	return order
+}
+
+// tellFDs is compareFDs, and reports whether the kernel tells (no CONFIG_KCMP, no right, a filter of system calls). A thread that has ended
+// has none.
+func tellFDs(tid1, tid2 int) (order int, told bool) {
+	n, _, errno := unix.Syscall6(unix.SYS_KCMP, uintptr(tid1), uintptr(tid2), kcmpFiles, 0, 0, 0)
 	switch {
-	case errno != 0 || order == 0:
-		return 0
-	case order == 1:
-		return -1
+	case errno != 0:
+		return 0, errno == unix.ESRCH
+	case n == 0:
+		return 0, true
+	case n == 1:
+		return -1, true
 	}
-	return 1
+	return 1, true
 }
 
 // SharesTable reports whether two processes are known to have one descriptor table (clone(2) with CLONE_FILES).

@@ -35,6 +35,8 @@ func walkKnown(dir string, _ func(fd int) bool, f visit) error { return walkFDs(
 
 func compareFDs(int, int) int { return 0 }
 
+func tellFDs(int, int) (int, bool) { return 0, true }
+
 // SharesTable is known on Linux alone.
 func (*FS) SharesTable(int, int) bool { return false }
 

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -18,6 +19,42 @@ func planted(name string, info fs.FileInfo) bool {
 	}
 	owner, ok := dir.Sys().(*syscall.Stat_t)
 	return ok && file.Uid != uint32(os.Geteuid()) && file.Uid != owner.Uid
+}
+
+// plantedLink is the first link on the way to the directory of a file that is planted, "": there is none. Links are followed as the kernel
+// does, and as far.
+func plantedLink(name string) string {
+	const most = 40 // MAXSYMLINKS
+	way := strings.Split(name, "/")
+	links, rest, at := 0, way[:len(way)-1], "."
+	if filepath.IsAbs(name) {
+		at = "/"
+	}
+	for len(rest) > 0 {
+		name := rest[0]
+		rest = rest[1:]
+		next := filepath.Join(at, name)
+		info, err := os.Lstat(next)
+		if err != nil {
+			return "" // there is no such directory, which is told with the file
+		}
+		if info.Mode()&os.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if planted(next, info) {
+			return next
+		}
+		to, err := os.Readlink(next)
+		if links++; err != nil || links > most {
+			return ""
+		}
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		rest = append(strings.Split(to, "/"), rest...)
+	}
+	return ""
 }
 
 // unlink takes a file's name away, and never a directory's.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -190,6 +191,44 @@ func TestNoFileOfOthersInSharedDirectories(t *testing.T) {
 	}
 }
 
+// The way to a file leads through no link that another user has put into a shared directory, wherever on the way it is; through one's own,
+// its directory's owner's, and one that lies where nobody else writes, it does.
+func TestNoWayThroughLinksOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("to make another user's link needs root")
+	}
+	const nobody, somebody = 65534, 65533
+	for kind, args := range writers() {
+		for _, c := range []struct {
+			name       string
+			dir, owner int
+			mode       fs.FileMode
+			refused    bool
+		}{
+			{"another's", 0, nobody, 0o777 | fs.ModeSticky, true},
+			{"another's in a third one's", somebody, nobody, 0o777 | fs.ModeSticky, true},
+			{"one's own", nobody, 0, 0o777 | fs.ModeSticky, false},
+			{"its owner's", nobody, nobody, 0o777 | fs.ModeSticky, false},
+			{"where nobody else writes", 0, nobody, 0o755 | fs.ModeSticky, false},
+		} {
+			dir, victim := shared(t), t.TempDir()
+			link, further := filepath.Join(dir, "link"), filepath.Join(t.TempDir(), "further")
+			if err := errors.Join(os.Symlink(victim, link), os.Symlink(link, further), os.Lchown(link, c.owner, c.owner), os.Chown(dir, c.dir, c.dir), os.Chmod(dir, c.mode),
+				os.Mkdir(filepath.Join(victim, "below"), 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			for i, way := range []string{link, filepath.Join(link, "below"), further, further + "/below/.."} {
+				name := fmt.Sprintf("%s/file%d", way, i)
+				status, _, told := command(args(name)...)
+				_, err := os.Stat(name)
+				if refused := status == statusFailed && strings.Contains(told, "leads through the link"); refused != c.refused || refused == (err == nil) {
+					t.Errorf("%s, %s, %s: %d, %s; the file: %v", kind, c.name, way, status, told, err)
+				}
+			}
+		}
+	}
+}
+
 // What could not be begun leaves no file, and takes away nothing that has its name by now.
 func TestRecordingWithoutSamples(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
@@ -214,6 +253,31 @@ func TestRecordingWithoutSamples(t *testing.T) {
 	if b, err := os.ReadFile(name); err != nil || string(b) != "another" {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// With --force a file is there until another takes its place: a number that no process has costs no recording.
+func TestForceKeepsUntilThereIsMore(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file.zst")
+	if err := os.WriteFile(name, []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	own := strconv.Itoa(os.Getpid())
+	for _, pids := range [][]string{{"999999999"}, {own, "999999999"}} {
+		if status, _, told := command(append([]string{"record", "--force", name}, pids...)...); status != statusFailed {
+			t.Errorf("%s: %d, %s", pids, status, told)
+		}
+		if b, err := os.ReadFile(name); err != nil || string(b) != "before" {
+			t.Errorf("%s: it has %q, %v", pids, b, err)
+		}
+		alone(t, name)
+	}
+	if status, _, told := command("record", "--force", name, own); status != statusOK {
+		t.Errorf("%d, %s", status, told)
+	}
+	if b, err := os.ReadFile(name); err != nil || string(b) == "before" {
+		t.Errorf("it has %.20q, %v", b, err)
+	}
+	alone(t, name)
 }
 
 // The screen keeps looks in the working directory, as any other file.

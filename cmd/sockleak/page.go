@@ -25,6 +25,9 @@ func newPage(name string, force bool) (*page, error) {
 		}
 		return nil, nil
 	}
+	if err := straight(name); err != nil {
+		return nil, err
+	}
 	info, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -123,8 +123,7 @@ func (p *program) recordTo(c *cli.Context, r *scan.Recorder, f *recording, s *re
 	if c.Bool("raw") {
 		r.Raw = w.Raw
 	}
-	samples, why, err := p.samples(c.Context, r, w, s)
-	f.full = samples > 0
+	samples, why, err := p.samples(c.Context, r, w, s, f.settle)
 	if err != nil {
 		return err
 	}
@@ -135,8 +134,8 @@ func (p *program) recordTo(c *cli.Context, r *scan.Recorder, f *recording, s *re
 	return nil
 }
 
-// samples writes one after the other, and says why they ended if not as they were asked to.
-func (p *program) samples(ctx context.Context, r *scan.Recorder, w *record.Writer, s *recordSeries) (n int, why string, err error) {
+// samples writes one after the other, and says why they ended if not as they were asked to. begun is called behind the first.
+func (p *program) samples(ctx context.Context, r *scan.Recorder, w *record.Writer, s *recordSeries, begun func()) (n int, why string, err error) {
 	for began := time.Now(); ; {
 		next := time.Now().Add(s.interval)
 		sample, result, err := r.Sample(ctx)
@@ -163,7 +162,9 @@ func (p *program) samples(ctx context.Context, r *scan.Recorder, w *record.Write
 		if err := r.Err(); err != nil {
 			p.ui.progress("sample %d: %v", n+1, err)
 		}
-		n++
+		if n++; n == 1 {
+			begun()
+		}
 		wait := time.Until(next)
 		switch {
 		case s.interval > 0 && (n == s.count || s.duration > 0 && time.Since(began)+wait > s.duration):
@@ -186,6 +187,8 @@ type recording struct {
 	file *os.File // nil: stdout
 	size int64
 	full bool // there is a sample in it
+
+	aside string // where the file is whose place it takes, until there is one
 }
 
 func samplesText(n int) string {
@@ -203,11 +206,18 @@ func (p *program) newRecording(name string, force bool) (*recording, error) {
 		}
 		return &recording{Writer: p.stdout, name: "stdout"}, nil
 	}
-	f, err := createFile(name, force)
+	var f *os.File
+	var aside string
+	var err error
+	if force {
+		f, aside, err = replaceFile(name)
+	} else {
+		f, err = createFile(name)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &recording{Writer: f, name: name, file: f}, nil
+	return &recording{Writer: f, name: name, file: f, aside: aside}, nil
 }
 
 func (r *recording) Write(b []byte) (int, error) {
@@ -216,7 +226,15 @@ func (r *recording) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// end closes the file, and takes it away again when there is no sample in it.
+// settle notes that there is a sample in it: what it replaces is gone.
+func (r *recording) settle() {
+	r.full = true
+	if r.aside != "" {
+		_ = unlink(r.aside)
+	}
+}
+
+// end closes the file, and takes it away again when there is no sample in it; what it was to replace is there again then.
 func (r *recording) end(err error) error {
 	if r.file == nil {
 		return err
@@ -225,6 +243,7 @@ func (r *recording) end(err error) error {
 	closed := r.file.Close()
 	if err != nil && !r.full {
 		removeMade(r.name, made)
+		putBack(r.name, r.aside)
 	}
 	return errors.Join(err, closed)
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -324,6 +325,7 @@ func TestRightsInside(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) { row.check(t) })
 	}
 	t.Run("setcap", checkSetcap)
+	t.Run("chosen", checkChosen)
 	t.Run("another network namespace", checkForeign)
 }
 
@@ -404,6 +406,41 @@ func checkSetcap(t *testing.T) {
 	checkReport(t, out, status, 1, "", "leakscan with capabilities, behind hidepid=2")
 	out, status = reader(t, "uid=65533 nonewprivs", binary, args...)
 	checkReport(t, out, status, 3, "no_new_privs", "leakscan with capabilities that have no effect")
+}
+
+// checkChosen: of those that were asked for by name, cgroup or namespace, some are root's, and leak.
+func checkChosen(t *testing.T) {
+	healthy := strconv.Itoa(startTarget(t, "healthy"))
+	startTarget(t, "leaking root")
+	comm, err := os.ReadFile("/proc/" + healthy + "/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, file := strings.TrimSpace(string(comm)), filepath.Base(exe)
+	for _, c := range []struct {
+		rights string
+		status int
+		gap    string
+		args   []string
+	}{
+		{"", 1, "", []string{"--name", name}},
+		{"", 1, "", []string{"--name", file}},
+		{"uid=65534", 3, needsBoth, []string{"--name", name}},
+		{"uid=65534", 3, "[1-9][0-9]* executables of processes that go by another name permission denied", []string{"--name", file}},
+		{"uid=65533", 2, "no process is named.*[1-9] executables of processes.* permission denied", []string{"--name", file}},
+		{"hidepid=2 uid=65534", 3, "hidepid=2, which hides", []string{"--name", name}},
+		{"hidepid=2 uid=65534", 3, "hidepid=2, which hides", []string{"--cgroup", "/"}},
+		{"hidepid=2 uid=65533", 2, "no process is named.*hidepid=2, which hides", []string{"--name", name}},
+		{"uid=65534", 3, "[1-9] network namespaces of processes they may not be read", []string{"--netns", healthy}},
+		{"", 1, "", []string{"--netns", healthy}},
+	} {
+		out, status := reader(t, c.rights, "", slices.Concat([]string{"leakscan"}, c.args, scanOnce)...)
+		checkReport(t, out, status, c.status, c.gap, fmt.Sprint(c.rights, c.args))
+	}
 }
 
 // checkForeign looks at a process of another network namespace, which may be read and not be entered.

@@ -46,7 +46,7 @@ func (p *program) watch(ctx context.Context, s *series, o *output, from sampler)
 // saveFrame keeps a look in a new file in the working directory.
 func saveFrame(name string, header record.Header, sample *record.Sample) (path string, err error) {
 	path = fmt.Sprintf("sockleak-%s-%s.jsonl.zst", fileName(name), time.Now().UTC().Format("20060102T150405.000Z"))
-	f, err := createFile(path, false)
+	f, err := createFile(path)
 	if err != nil {
 		return "", err
 	}

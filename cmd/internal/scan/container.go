@@ -42,6 +42,7 @@ func (s *Scan) ByCgroup(patterns []string) error {
 		paths[i], places[i] = s.Source.FS.Place(pids[i])
 		runtimes.Name(&places[i])
 	})
+	s.sought = true
 	before := len(s.PIDs)
 	for i, pid := range pids {
 		if slices.ContainsFunc(patterns, func(p string) bool { return InCgroup(p, paths[i], &places[i]) }) {
@@ -49,7 +50,7 @@ func (s *Scan) ByCgroup(patterns []string) error {
 		}
 	}
 	if len(s.PIDs) == before {
-		return hint.Add(fmt.Errorf("no process is in a cgroup, container, pod or unit that matches %q", strings.Join(patterns, ", ")), "%s", someOf(places))
+		return hint.Add(fmt.Errorf("no process is in a cgroup, container, pod or unit that matches %q", strings.Join(patterns, ", ")), "%s", s.unmatched(diag.Gap{}, someOf(places)))
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (l *look) parents() {
 	for _, p := range judged {
 		name, known := names[p.PPID]
 		if !known && p.PPID > 0 {
-			_, name = l.Source.FS.Names(p.PPID)
+			_, name, _ = l.Source.FS.Names(p.PPID)
 			names[p.PPID] = name
 		}
 		p.Parent = name

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"slices"
@@ -31,8 +32,11 @@ func (s *Source) openFile() (*Sockets, error) {
 	}
 	defer rec.Close()
 	sample, err := rec.Last()
+	if errors.Is(err, io.EOF) {
+		return nil, noSamples(s.From, rec)
+	}
 	if err != nil {
-		return nil, errors.Join(noSamples(s.From, rec))
+		return nil, fileError(s.From, err)
 	}
 	list := &Sockets{Name: s.From, sample: sample, Gaps: append(sampleGaps(sample), cutGap(rec)...)}
 	list.Dump = func(context.Context, netlinkss.Request) iter.Seq2[*netlinkss.Socket, error] {

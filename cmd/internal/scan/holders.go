@@ -195,7 +195,7 @@ func (l *look) search(s *sharers, pids []int) (denied []int) {
 	found, denied := l.Source.FS.Search(pids, func(inode uint64) bool { return l.join.IsConnection(inode) || s.ends[inode] != nil })
 	for _, f := range found {
 		if _, ok := s.names[f.PID]; !ok {
-			s.names[f.PID], _ = l.Source.FS.Names(f.PID)
+			s.names[f.PID], _, _ = l.Source.FS.Names(f.PID)
 		}
 		for _, end := range s.ends[f.Inode] {
 			end.Holders = append(end.Holders, s.holder(f))

@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/sockleak/sockleak/cmd/internal/hint"
 	"github.com/sockleak/sockleak/diag"
+	"github.com/sockleak/sockleak/netlinkss"
 	"github.com/sockleak/sockleak/procfd"
 )
 
@@ -46,11 +48,17 @@ func (s *Source) Netns(ctx context.Context, where string) ([]Netns, []diag.Gap, 
 	if err != nil {
 		return nil, nil, err
 	}
-	return []Netns{*one}, nil, nil
+	return []Netns{*one}, s.netnsGaps(found), nil
 }
 
 // Within keeps those of the processes of which a thread lives in one of the namespaces. A process that was named and does not is an error.
 func (s *Scan) Within(in []Netns, named []int) error {
+	unseen := ""
+	for _, gap := range s.Gaps {
+		if gap.What == gapNetnsOf {
+			unseen = fmt.Sprintf(" that may be seen: of %s it may not be read where they live", processes(gap.Count))
+		}
+	}
 	lives := map[int]bool{}
 	for i := range in {
 		for _, pid := range in[i].Members {
@@ -58,7 +66,7 @@ func (s *Scan) Within(in []Netns, named []int) error {
 		}
 	}
 	if len(lives) == 0 {
-		return hint.Add(fmt.Errorf("no process lives in the network namespace %s", in[0].String()), "sockleak tcpstat --netns counts its sockets")
+		return hint.Add(fmt.Errorf("no process lives in the network namespace %s%s", in[0].String(), unseen), "sockleak tcpstat --netns counts its sockets")
 	}
 	for _, pid := range named {
 		if !lives[pid] {
@@ -89,7 +97,7 @@ func (s *Source) describe(n *procfd.Namespace, own uint64) Netns {
 	case n.Inode == own:
 		at.Label = "this one"
 	case n.PID != 0:
-		name, _ := s.FS.Names(n.PID)
+		name, _, _ := s.FS.Names(n.PID)
 		_, place := s.FS.Place(n.PID)
 		s.containers().Name(&place)
 		at.Label = cmp.Or(diag.ContainerText(&place), diag.UnitText(&place), fmt.Sprintf("%s[%d]", name, n.PID))
@@ -110,9 +118,12 @@ func (s *Source) hasKernel(n *procfd.Namespace) bool {
 // gapOneNetns is the gap where [procfd.FS.OneNetns].
 var gapOneNetns = diag.Gap{What: "network namespaces", Why: "this kernel does not tell in which one a process is: all are taken to be in the same"}
 
+// gapNetnsOf is of processes that may live in the namespace that is meant.
+const gapNetnsOf = "network namespaces of processes"
+
 func (s *Source) netnsGaps(n *procfd.Namespaces) (gaps []diag.Gap) {
 	if n.Denied > 0 {
-		gaps = append(gaps, diag.Gap{What: "network namespaces of processes", Count: n.Denied, Why: "they may not be read, so some may be missing: " + RightsOf(s.FS).Remedy(procfd.SysPtrace, "")})
+		gaps = append(gaps, diag.Gap{What: gapNetnsOf, Count: n.Denied, Why: "they may not be read, so some may be missing: " + RightsOf(s.FS).Remedy(procfd.SysPtrace, "")})
 	}
 	if n.Unread > 0 {
 		gaps = append(gaps, diag.Gap{What: "network namespaces that are mounted", Why: fmt.Sprintf("the mounts of %s could not be read, or not in full", processes(n.Unread))})
@@ -133,6 +144,9 @@ func (s *Source) oneNetns(list []Netns, where string) (*Netns, error) {
 	}
 	if inode == 0 {
 		return nil, hint.Add(fmt.Errorf("no network namespace is called %q", where), "%s", netnsHint(list))
+	}
+	if err := netlinkss.InNetns(at, func() error { return nil }); errors.Is(err, netlinkss.ErrNotNetns) || errors.Is(err, syscall.EINVAL) {
+		return nil, hint.Add(fmt.Errorf("%q is no network namespace", where), "--netns takes a name of `ip netns`, the path of a namespace's file, a process, or %s", AllNetns)
 	}
 	return &Netns{Place: Place{Netns: inode, Path: at}, Label: where}, nil
 }

@@ -161,7 +161,7 @@ func (r *Rights) unowned(denied int, needed procfd.Capabilities) string {
 
 // hidden is a gap for the processes that were not shown, where all were wanted.
 func (s *Scan) hidden() []diag.Gap {
-	if s.Source.From != "" || !s.everybody && s.barred == 0 {
+	if s.Source.From != "" || !s.everybody && !s.sought && s.barred == 0 {
 		return nil
 	}
 	why := RightsOf(s.Source.FS).Hidden()

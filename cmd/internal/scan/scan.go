@@ -25,6 +25,7 @@ type Scan struct {
 	Rules      []*diag.Rule
 	Gaps       []diag.Gap // of finding the PIDs
 	everybody  bool       // every process was wanted
+	sought     bool       // processes were wanted by what they are called, or where they are
 	// parents and netnsOf are those of all processes of this look, by PID.
 	parents map[int]int
 	netnsOf map[int]uint64

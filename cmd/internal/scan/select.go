@@ -3,7 +3,9 @@ package scan
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,17 +33,49 @@ func (s *Scan) ByName(names []string) error {
 	if err != nil {
 		return err
 	}
-	before, self := len(s.PIDs), selfPID(s.Source.FS)
+	s.sought = true
+	before, self, nameless := len(s.PIDs), selfPID(s.Source.FS), 0
 	for _, pid := range pids {
-		comm, exe := s.Source.FS.Names(pid)
-		if pid != self && (slices.Contains(names, comm) || exe != "" && slices.Contains(names, filepath.Base(exe))) {
+		comm, exe, err := s.Source.FS.Names(pid)
+		switch {
+		case pid == self:
+		case slices.Contains(names, comm) || exe != "" && slices.Contains(names, filepath.Base(exe)):
 			s.PIDs = append(s.PIDs, pid)
+		case errors.Is(err, fs.ErrPermission):
+			nameless++
 		}
 	}
+	gap := s.nameless(nameless)
 	if len(s.PIDs) == before {
-		return hint.Add(fmt.Errorf("no process is named %q", strings.Join(names, ", ")), "the name is compared whole with the command (ps -o comm) and the executable's file name")
+		return hint.Add(fmt.Errorf("no process is named %q", strings.Join(names, ", ")), "%s", s.unmatched(gap,
+			"the name is compared whole with the command (ps -o comm) and the executable's file name"))
+	}
+	if nameless > 0 {
+		s.Gaps = append(s.Gaps, gap)
 	}
 	return nil
+}
+
+// nameless is a gap for processes of which the executable may not be read: they may be called so.
+func (s *Scan) nameless(n int) diag.Gap {
+	if n == 0 {
+		return diag.Gap{}
+	}
+	return diag.Gap{
+		What: "executables of processes that go by another name", Count: n,
+		Why: "permission denied, so it is not known whether they are named so: " + RightsOf(s.Source.FS).Remedy(toList|toRead, ""),
+	}
+}
+
+// unmatched is a hint why nothing was found: what hides some, or else how it was looked for.
+func (s *Scan) unmatched(gap diag.Gap, otherwise string) string {
+	if hidden := RightsOf(s.Source.FS).Hidden(); hidden != "" {
+		return hidden
+	}
+	if gap.Count > 0 {
+		return fmt.Sprintf("%d %s: %s", gap.Count, gap.What, gap.Why)
+	}
+	return otherwise
 }
 
 // ByPort finds the processes that hold a socket on a local port, of the reader's network namespace or of those given.
