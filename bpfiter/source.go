@@ -297,16 +297,17 @@ const (
 
 // linkIter is BPF_LINK_CREATE of an iterator over the threads of a process, which the library does not offer.
 func linkIter(program, pid int) (fd int, err error) {
-	info := struct{ tid, pid, pidfd uint32 }{pid: uint32(pid)} // union bpf_iter_link_info
+	info := &struct{ tid, pid, pidfd uint32 }{pid: uint32(pid)} // union bpf_iter_link_info
+	var pinned runtime.Pinner // what the kernel is told the address of as a number may not move, as a stack does
+	pinned.Pin(info)
+	defer pinned.Unpin()
 	attr := struct {
 		program, target, attach, flags uint32
 		info                           uint64
 		size                           uint32
 		_                              [36]byte
-	}{program: uint32(program), attach: uint32(ebpf.AttachTraceIter), info: uint64(uintptr(unsafe.Pointer(&info))), size: uint32(unsafe.Sizeof(info))}
-	fd, err = bpf(bpfLinkCreate, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	runtime.KeepAlive(&info)
-	return fd, err
+	}{program: uint32(program), attach: uint32(ebpf.AttachTraceIter), info: uint64(uintptr(unsafe.Pointer(info))), size: uint32(unsafe.Sizeof(*info))}
+	return bpf(bpfLinkCreate, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 }
 
 func bpf(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
