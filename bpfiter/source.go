@@ -46,32 +46,6 @@ func Open() (*Source, error) { return load(reader, descriptors) }
 // OpenOwners loads what [Source.Inodes] needs.
 func OpenOwners() (*Source, error) { return load(reader, owners) }
 
-func load(names ...string) (*Source, error) {
-	spec, err := loadIter()
-	if err != nil {
-		return nil, oneLine(err)
-	}
-	for name := range spec.Programs {
-		if !slices.Contains(names, name) {
-			delete(spec.Programs, name)
-		}
-	}
-	loaded, err := ebpf.NewCollection(spec)
-	if err != nil {
-		return nil, oneLine(err)
-	}
-	s := &Source{programs: loaded.Programs, variables: loaded.Variables}
-	s.buffers.New = func() any { return new(buffer) }
-	for _, m := range loaded.Maps {
-		m.Close() // the programs hold what they need, and a variable is mapped
-	}
-	if err := s.try(); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
 // ErrOld: before that release, an iterator was over all processes at once.
 var ErrOld = errors.New("BPF: an iterator over the descriptors of one process needs Linux 6.1")
 
@@ -291,14 +265,18 @@ func (s *Source) passOver(tid, from uint32) bool {
 
 // Commands of bpf(2).
 const (
+	bpfProgLoad   = 5
 	bpfLinkCreate = 28
 	bpfIterCreate = 33
 )
 
+// bpfTracing is BPF_PROG_TYPE_TRACING.
+const bpfTracing = 26
+
 // linkIter is BPF_LINK_CREATE of an iterator over the threads of a process, which the library does not offer.
 func linkIter(program, pid int) (fd int, err error) {
 	info := &struct{ tid, pid, pidfd uint32 }{pid: uint32(pid)} // union bpf_iter_link_info
-	var pinned runtime.Pinner // what the kernel is told the address of as a number may not move, as a stack does
+	var pinned runtime.Pinner                                   // what the kernel is told the address of as a number may not move, as a stack does
 	pinned.Pin(info)
 	defer pinned.Unpin()
 	attr := struct {
