@@ -9,11 +9,8 @@ static int forgets;
 static int serve(int fd) {
 	char b[4096];
 	ssize_t got = read(fd, b, sizeof b);
-	if (got > 0) {
-		if (!forgets)
-			check(write(fd, b, got), "write");
+	if (got > 0 && (forgets || send(fd, b, got, MSG_NOSIGNAL) == got))
 		return 1;
-	}
 	if (!forgets)
 		close(fd);
 	return 0;

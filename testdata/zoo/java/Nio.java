@@ -31,18 +31,26 @@ class Nio {
                 try {
                     if (key.isAcceptable()) {
                         server.accept().configureBlocking(false).register(selector, SelectionKey.OP_READ);
-                        return;
+                    } else if (!answer((SocketChannel) key.channel(), b)) {
+                        key.channel().close();
                     }
-                    SocketChannel guest = (SocketChannel) key.channel();
-                    if (guest.read(b.clear()) < 0) {
-                        guest.close();
-                        return;
-                    }
-                    guest.write(b.flip());
                 } catch (java.io.IOException e) {
                     throw new java.io.UncheckedIOException(e);
                 }
             });
+        }
+    }
+
+    /** answer says what it heard, and returns whether the guest is still there; one may go while its answer is under way. */
+    static boolean answer(SocketChannel guest, ByteBuffer b) {
+        try {
+            if (guest.read(b.clear()) < 0) {
+                return false;
+            }
+            guest.write(b.flip());
+            return true;
+        } catch (java.io.IOException e) {
+            return false;
         }
     }
 }

@@ -19,9 +19,11 @@ while True:
             guest, _ = server.accept()
             selector.register(guest, selectors.EVENT_READ)
             continue
-        data = key.fileobj.recv(4096)
-        if data:
+        try:
+            data = key.fileobj.recv(4096)
             key.fileobj.sendall(data)
-        else:
+        except ConnectionError:  # a guest that goes while its answer is under way
+            data = b""
+        if not data:
             selector.unregister(key.fileobj)
             key.fileobj.close()
