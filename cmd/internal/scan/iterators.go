@@ -98,10 +98,17 @@ func (s *Scan) manyDescriptors() bool {
 	return n >= iteratorsFrom
 }
 
-// iterate begins to load the iterators for a count by process, where they are asked for, or pay. wait is to be called before they are used.
+// iterates reports whether iterators are to tell the processes: they are asked for, or pay.
+func (c *Count) iterates() bool {
+	src := c.Source
+	return c.By == diag.ByProcess && src.From == "" &&
+		(src.owners != nil || !src.noIterators && (src.Kind == SourceBPF || src.Kind == "auto" && src.manySockets()))
+}
+
+// iterate begins to load the iterators for a count by process. wait is to be called before they are used.
 func (c *Count) iterate() (wait func() error) {
 	src := c.Source
-	if c.By != diag.ByProcess || src.From != "" || src.owners != nil || src.noIterators || src.Kind != SourceBPF && (src.Kind != "auto" || !src.manySockets()) {
+	if src.owners != nil || !c.iterates() {
 		return func() error { return nil }
 	}
 	return src.load(func() (err error) {
@@ -116,7 +123,7 @@ func (c *Count) begin(ctx context.Context) (wait func() error) {
 	var err error
 	go func() {
 		defer close(read)
-		if err = loaded(); err == nil && c.Source.owners != nil {
+		if err = loaded(); err == nil && c.Source.owners != nil && c.iterates() {
 			c.early = readEarly(ctx, c.Source)
 		}
 	}()

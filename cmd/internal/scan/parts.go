@@ -117,16 +117,16 @@ func (s *Sockets) size(r netlinkss.Request) int {
 // lookPerSocket is how long an idle processor is looked for, for each socket: half a hundredth of what the dump takes.
 const lookPerSocket = 5 * time.Nanosecond
 
-// idleCore looks for so long whether a processor is idle beside the one that this runs on. That threads wait or run in one moment
+// idleCore looks for so long whether a processor is idle beside those that this program uses. That threads wait or run in one moment
 // means little, they come and go in milliseconds, least of all in the moment in which this program began; one that keeps a processor busy
 // is there every time.
 func (s *Sockets) idleCore(most time.Duration) bool {
-	if runtime.GOMAXPROCS(0) == 1 {
+	if runtime.GOMAXPROCS(0) < 2+s.besides {
 		return false
 	}
 	for began := time.Now(); ; {
 		running := s.source.FS.Running()
-		if running >= 0 && running < runtime.NumCPU() {
+		if running >= 0 && running+s.besides < runtime.NumCPU() {
 			return true
 		}
 		if running < 0 || time.Since(began) > most {

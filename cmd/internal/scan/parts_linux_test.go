@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -156,6 +157,36 @@ func TestPartsNot(t *testing.T) {
 	for _, line := range *told {
 		if strings.HasPrefix(line, "two dumps") {
 			t.Error(line)
+		}
+	}
+}
+
+// A processor that something runs on is not idle, be it another program or a part of this one.
+func TestIdleCore(t *testing.T) {
+	all := runtime.NumCPU()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(all + 1))
+	for _, test := range []struct {
+		running, besides int
+		want             bool
+	}{
+		{0, 0, true},
+		{all - 1, 0, true},
+		{all, 0, false},
+		{0, all - 1, true},
+		{all - 1, 1, false},
+		{0, all, false},
+	} {
+		root := t.TempDir()
+		if err := os.WriteFile(filepath.Join(root, "loadavg"), fmt.Appendf(nil, "0.10 0.20 0.30 %d/99 1234\n", test.running), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fs, err := procfd.New(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Sockets{source: &Source{FS: fs}, besides: test.besides}
+		if got := s.idleCore(0); got != test.want {
+			t.Errorf("of %d processors %d are in use, and %d by this program: one is idle: %v", all, test.running, test.besides, got)
 		}
 	}
 }

@@ -54,6 +54,7 @@ type Sockets struct {
 	place  Place
 	// Of sockets that were listed twice: those of other connections, and how many of all are told already.
 	repeatsBeside, repeatsTold int
+	besides                    int // how many other processors this program keeps busy meanwhile
 }
 
 // sockDiag is the name of that source.

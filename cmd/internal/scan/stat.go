@@ -146,6 +146,9 @@ func (c *Count) collectOne(ctx context.Context, stat *diag.Stat, at Place) error
 	stat.Source = c.list.Name
 	stat.Snapshot.Gaps = slices.Clone(c.list.Gaps)
 	c.host(stat)
+	if c.list.besides = 0; c.iterates() {
+		c.list.besides = 1 // who holds what is read beside the list
+	}
 	gaps, err := c.read(ctx)
 	stat.Snapshot.Gaps = append(stat.Snapshot.Gaps, gaps...)
 	if c.list.After != nil {
