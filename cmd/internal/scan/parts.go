@@ -114,8 +114,9 @@ func (s *Sockets) size(r netlinkss.Request) int {
 	return n
 }
 
-// lookPerSocket is how long an idle processor is looked for, for each socket: half a hundredth of what the dump takes.
-const lookPerSocket = 5 * time.Nanosecond
+// lookPerSocket is how long an idle processor is looked for, for each socket: a fiftieth of what the dump takes. What ran before this
+// program is often at its end still.
+const lookPerSocket = 20 * time.Nanosecond
 
 // idleCore looks for so long whether a processor is idle beside those that this program uses. That threads wait or run in one moment
 // means little, they come and go in milliseconds, least of all in the moment in which this program began; one that keeps a processor busy
